@@ -1,0 +1,1 @@
+"""Archive (log to history), outbox (history to log), Kafka REST doors."""

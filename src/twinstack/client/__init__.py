@@ -1,0 +1,1 @@
+"""DigitalTwinClient and its transports."""

@@ -1,0 +1,1 @@
+"""What everything speaks: names, observations, timestamps, limits, errors, settings."""

@@ -1,0 +1,1 @@
+"""The log seam: topics, producer, consumer, transaction, admin; implementations embedded, http, kafka."""

@@ -1,0 +1,1 @@
+"""Systems, apps and the policy that decides every request."""

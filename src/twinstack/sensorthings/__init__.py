@@ -1,0 +1,1 @@
+"""OGC SensorThings: metadata and history behind one store seam, served over HTTP."""

@@ -1,0 +1,1 @@
+"""Stream apps: plan, operators, exactly-once task, worker."""

@@ -1,0 +1,1 @@
+"""One server: pages, REST API, SensorThings, health and metrics."""
