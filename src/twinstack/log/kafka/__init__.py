@@ -1,0 +1,1 @@
+"""The log seam on Apache Kafka, and Kafka itself on this machine (`node`)."""
