@@ -77,7 +77,14 @@ class Decoded:
 
     def numeric(self, path: Path) -> bool:
         """Whether every value is known to hold a number at `path`: the column needs no look at its items."""
-        return not self.poison and all(g.shape is not None and g.shape.kind(path) == "number" for g in self.groups)
+        return self._all_of("number", path)
+
+    def strings(self, path: Path) -> bool:
+        """Whether every value is known to hold a text at `path`."""
+        return self._all_of("string", path)
+
+    def _all_of(self, kind: str, path: Path) -> bool:
+        return not self.poison and all(g.shape is not None and g.shape.kind(path) == kind for g in self.groups)
 
 
 def dig(record: Any, path: Path) -> Any:
