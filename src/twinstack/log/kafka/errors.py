@@ -87,7 +87,7 @@ _CLASSES: dict[type[TwinstackError], tuple[int, ...]] = {
         E._ASSIGNMENT_LOST,
         E._MAX_POLL_EXCEEDED,
     ),
-    TransactionAborted: (E.TRANSACTION_ABORTABLE, E._INCONSISTENT, E._PURGE_QUEUE, E._PURGE_INFLIGHT),
+    TransactionAborted: (E.TRANSACTION_ABORTABLE, E._INCONSISTENT),
     RetriableLogError: (
         E.LEADER_NOT_AVAILABLE,
         E.NOT_LEADER_FOR_PARTITION,

@@ -14,11 +14,21 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public by its documentation
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
 
 from twinstack.core.errors import TwinstackError
 from twinstack.log.kafka.errors import mapped
-from twinstack.log.seam import TopicPartition
+from twinstack.log.seam import Headers, TopicPartition
+
+__all__ = ["AdminClient", "ConfigResource", "Connection", "NewTopic", "OffsetSpec", "ResourceType", "Watch"]
+
+KafkaHeaders = list[tuple[str, str | bytes | None]]
 
 LOGGER = logging.getLogger("twinstack.log.kafka")
 LOGGER.addHandler(logging.NullHandler())
@@ -91,6 +101,10 @@ def calling(watch: Watch, action: str, topic: str | None = None) -> Iterator[Non
         yield
     except KafkaException as failure:
         raise watch.error(failure.args[0], action, topic) from None
+
+
+def to_headers(headers: Headers) -> KafkaHeaders | None:
+    return [*headers] if headers else None
 
 
 def to_kafka(positions: Mapping[TopicPartition, int]) -> list[KafkaPartition]:
