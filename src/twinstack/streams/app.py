@@ -15,7 +15,6 @@ from twinstack.core import limits, timestamps
 from twinstack.core.errors import (
     Fenced,
     InvalidInput,
-    LogError,
     PositionLost,
     QueryError,
     RetriableLogError,
@@ -24,10 +23,11 @@ from twinstack.core.errors import (
     Unavailable,
     UnknownTopic,
 )
-from twinstack.log.seam import Log, OutRecord, TopicSpec
+from twinstack.log.seam import Log, OutRecord, Producer, TopicSpec
 from twinstack.streams import states
 from twinstack.streams.catalogue import Catalogue, MetaCatalogue
 from twinstack.streams.plan import Plan, make_plan
+from twinstack.streams.sample import attributes_of
 from twinstack.streams.spec import AppSpec
 from twinstack.streams.states import Counters, Report, State
 from twinstack.streams.task import Control, Task
@@ -61,9 +61,11 @@ def run_app(
     own_catalogue = catalogue is None
     found = MetaCatalogue(log) if catalogue is None else catalogue
     control = Control(stop=stop, pause=pause if pause is not None else Event())
+    app = _App(spec, log, found, control, on_state, clock, now_us)
     try:
-        return _App(spec, log, found, control, on_state, clock, now_us).run()
+        return app.run()
     finally:
+        app.close()
         if own_catalogue:
             found.close()
 
@@ -91,6 +93,8 @@ class _App:
         self._failures: deque[float] = deque()
         self._tries = 0
         self._started_s = 0.0
+        self._notes = ""
+        self._lines: Producer | None = None
         self._reported = (0.0, 0)
         control.on_turn = self._on_turn
 
@@ -108,8 +112,9 @@ class _App:
 
     def _run_once(self) -> None:
         """Plan, topics, task: until it is told to stop. Errors: whatever ends the task."""
-        plan = make_plan(self._spec, self._catalogue)
-        self._to(states.STARTING, message="; ".join(w.message for w in plan.checked.warnings))
+        self._to(states.STARTING)
+        plan = make_plan(self._spec, self._catalogue, attributes=lambda topics: attributes_of(self._log, topics))
+        self._notes = " ".join(warning.message for warning in plan.checked.warnings)
         self._create_dead_topic(plan)
         task = Task(self._log, self._spec, plan.operator(clock=self._clock), self._counters, self._control)
         self._started_s = self._clock()
@@ -154,7 +159,7 @@ class _App:
     def _on_turn(self) -> None:
         paused = self._control.pause.is_set()
         if self._state.name == states.STARTING:
-            self._to(states.RUNNING)
+            self._to(states.RUNNING, message=self._notes)
         if paused and self._state.name == states.RUNNING:
             self._to(states.PAUSED, "user")
         elif not paused and self._state.name == states.PAUSED:
@@ -202,13 +207,18 @@ class _App:
             "revision": self._spec.revision,
             "message": state.message or f"The app '{self._spec.name}' is {state.name}.",
         }
+        record = OutRecord(self._spec.log_topic, msgspec.json.encode(line), self._spec.uid.encode())
         with contextlib.suppress(TwinstackError):
-            producer = self._log.producer(client_id=f"ts.{self._spec.uid}")
-            try:
-                producer.send(OutRecord(self._spec.log_topic, msgspec.json.encode(line), self._spec.uid.encode()))
-                producer.flush(LOG_LINE_BUDGET_S)
-            finally:
-                producer.close(LOG_LINE_BUDGET_S)
+            if self._lines is None:
+                self._log.admin().describe(self._spec.log_topic)
+                self._lines = self._log.producer(client_id=f"ts.{self._spec.uid}")
+            self._lines.send(record)
+            self._lines.flush(LOG_LINE_BUDGET_S)
+
+    def close(self) -> None:
+        if self._lines is not None:
+            with contextlib.suppress(TwinstackError):
+                self._lines.close(LOG_LINE_BUDGET_S)
 
 
 _LEVELS = {states.FAILING: "warning", states.CRASHED: "error"}

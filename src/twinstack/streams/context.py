@@ -76,11 +76,12 @@ class SourceContext:
         return code
 
     def column(self, name: str) -> npt.NDArray[Any]:
-        """The metadata column `name` of all Datastreams, the dictionary behind the codes."""
+        """The metadata column `name` of all Datastreams, the dictionary behind the codes; FOREIGN (-1) finds the NULL
+        at its end."""
         found = self._columns.get(name)
         if found is None:
-            found = np.empty(len(self.datastreams), dtype=object)
-            found[:] = [getattr(d, name) for d in self.datastreams]
+            found = np.empty(len(self.datastreams) + 1, dtype=object)
+            found[:-1] = [getattr(d, name) for d in self.datastreams]
             self._columns[name] = found
         return found
 
