@@ -97,8 +97,9 @@ def square(a: Number) -> float:
 
 
 def round_half_away(x: float) -> float:
-    whole = math.trunc(x) if abs(x) < 2**52 else x
-    return float(whole + math.copysign(1.0, x) if abs(x - whole) >= 0.5 else whole)
+    # A zero keeps the sign of x, as the kernels on arrays have it.
+    whole = math.copysign(math.trunc(x), x)
+    return whole + math.copysign(1.0, x) if abs(x - whole) >= 0.5 else whole
 
 
 def round_number(x: Number, digits: int = 0) -> Number:
@@ -119,11 +120,11 @@ def round_number(x: Number, digits: int = 0) -> Number:
 
 
 def floor_number(x: Number) -> Number:
-    return x if isinstance(x, int) else float(math.floor(x))
+    return x if isinstance(x, int) else math.copysign(math.floor(x), x)
 
 
 def ceil_number(x: Number) -> Number:
-    return x if isinstance(x, int) else float(math.ceil(x))
+    return x if isinstance(x, int) else math.copysign(math.ceil(x), x)
 
 
 def sign(x: Number) -> int:
@@ -201,9 +202,9 @@ def substring(text: str, start: int, length: int | None = None) -> str:
     return text[max(start, 1) - 1 : max(end, 1) - 1]
 
 
-def like(text: str, pattern: str, escape: str = "") -> bool:
+def like(text: str, pattern: str, escape: str = "") -> bool | None:
     if len(pattern) > limits.QUERY_LIKE_CHARS_MAX:  # a pattern that came with a record
-        raise OverflowError
+        return None
     return like_matcher(pattern, escape)(text)
 
 
