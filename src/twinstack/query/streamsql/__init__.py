@@ -10,9 +10,12 @@ The reference of the language is docs/language.md; its examples are tests.
 from twinstack.query.streamsql.catalogue import RESULT_KINDS, Catalogue, CatalogueDatastream
 from twinstack.query.streamsql.check import check
 from twinstack.query.streamsql.checked import CheckedQuery, Warning
+from twinstack.query.streamsql.columns import Condition, compile_columns
+from twinstack.query.streamsql.explain import Explained, compile_explain
 from twinstack.query.streamsql.grammar import parse
 from twinstack.query.streamsql.row import RowCondition, compile_row
 from twinstack.query.streamsql.statement import STAR, Query, SourceRef, Star
+from twinstack.query.streamsql.vectors import Column, Columns
 
 __all__ = [
     "RESULT_KINDS",
@@ -20,12 +23,18 @@ __all__ = [
     "Catalogue",
     "CatalogueDatastream",
     "CheckedQuery",
+    "Column",
+    "Columns",
+    "Condition",
+    "Explained",
     "Query",
     "RowCondition",
     "SourceRef",
     "Star",
     "Warning",
     "check",
+    "compile_columns",
+    "compile_explain",
     "compile_row",
     "parse",
 ]
