@@ -1,8 +1,10 @@
 """Named places where a test may kill the process: `TWINSTACK_FAILPOINT=name` or `name:count` (at the count-th hit).
 
 With `TWINSTACK_FAILPOINT_ONCE=path` only the first process that gets there dies: it makes that file before, and a
-process that finds it lives on, so a supervisor's restart with the same environment is no crash loop. Every name stands in NAMES, so that one test enumerates them all. Without the variable a hit is one global read
-and one comparison. The process dies by SIGKILL: no handler, no `finally`, no flush runs.
+process that finds it lives on, so a supervisor's restart with the same environment is no crash loop.
+
+Every name stands in NAMES, so that one test enumerates them all. Without the variable a hit is one global read and one
+comparison. The process dies by SIGKILL: no handler, no `finally`, no flush runs.
 """
 
 from __future__ import annotations
