@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
-Sequence_ = list[int]
 Place = dict[str, list[int]]
 """Datastream -> the numbers found there, in order."""
 
@@ -34,7 +34,7 @@ class Difference:
 
 
 def compare(found: Place, wanted: Place, maybe: Place | None = None, *, ordered: bool = True) -> Difference:
-    """`found` must hold each number of `wanted` once, of `maybe` at most once, nothing else, increasing if `ordered`."""
+    """`found` must hold each number of `wanted` once, of `maybe` at most once, no others, in order."""
     difference = Difference()
     maybe = maybe or {}
     for stream in sorted({*found, *wanted, *maybe}):
@@ -46,7 +46,7 @@ def compare(found: Place, wanted: Place, maybe: Place | None = None, *, ordered:
         _note(difference, "duplicate", stream, sorted(n for n, times in there.items() if times > 1))
         if ordered:
             numbers = found.get(stream, [])
-            _note(difference, "disorder", stream, [b for a, b in zip(numbers, numbers[1:], strict=False) if b < a])
+            _note(difference, "disorder", stream, [b for a, b in pairwise(numbers) if b < a])
     return difference
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ from typing import Any
 
 from tests.faults.ledger import Ledger, Place, compare, keep, size, total
 from tests.faults.stand import Stand, running
+
 from twinstack import DigitalTwinClient
 from twinstack.core import failpoints
 from twinstack.core.observations import decode
@@ -37,7 +40,9 @@ class Plan:
     observations: int
     failpoints: bool = True
     kinds: tuple[str, ...] = KINDS
+    """Each kind is killed equally often, in random order."""
     names: tuple[str, ...] = field(default_factory=lambda: tuple(sorted(failpoints.NAMES)))
+    """The failpoints, each run into once."""
 
     @property
     def wanted_failpoints(self) -> list[str]:
@@ -152,7 +157,7 @@ class Traffic:
                     continue
                 self.unanswered.setdefault(name(i), []).append(number)
                 return
-            except Exception:  # noqa: BLE001 - a connection cut in the middle of an answer has many faces
+            except Exception:  # a connection cut in the middle of an answer has many faces
                 self.unanswered.setdefault(name(i), []).append(number)
                 return
             else:
@@ -166,9 +171,6 @@ def name(i: int) -> str:
 
 def datastreams(stand: Stand, system: str) -> list[dict[str, Any]]:
     """The system's Datastreams; at a target these are its received copies."""
-    import json
-    import urllib.request
-
     request = urllib.request.Request(f"{stand.url}/v1.1/Datastreams?$top=1000", headers={"Twinstack-System": system})
     with urllib.request.urlopen(request, timeout=30) as answer:
         return [d for d in json.load(answer)["value"] if d["name"].startswith(f"{SOURCE}.")]
@@ -218,9 +220,10 @@ def _break(
     killed: list[str] = []
     reached: list[str] = []
     steps = plan.kills + len(plan.wanted_failpoints)
-    for step in range(plan.kills):
+    kinds = [plan.kinds[i % len(plan.kinds)] for i in range(plan.kills)]
+    rng.shuffle(kinds)
+    for step, kind in enumerate(kinds):
         _wait_for_progress(traffic, (step + rng.random()) / (steps + 1) * plan.observations)
-        kind = rng.choice(plan.kinds)
         if wait_true(lambda kind=kind: stand.kill(kind), 20):
             killed.append(kind)
             say(f"{plan.log}: kill {len(killed)}: {kind} after {size(traffic.acknowledged)}")
