@@ -15,8 +15,8 @@ from twinstack.core import limits, timestamps
 from twinstack.core.errors import InvalidInput, InvalidRecord, InvalidResult, InvalidTimestamp
 from twinstack.core.observations import check_finite, check_json
 from twinstack.sensorthings import geojson
-from twinstack.sensorthings.model import GEOJSON_ENCODINGS, EntityType, Link, Property, PropertyType, Version
 from twinstack.sensorthings.model import BY_NAME as TYPES
+from twinstack.sensorthings.model import GEOJSON_ENCODINGS, EntityType, Link, Property, PropertyType, Version
 
 ID_MAX = 2**63 - 1
 BODY_DEPTH_MAX = limits.EXPAND_DEPTH_MAX
