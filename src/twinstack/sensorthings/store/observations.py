@@ -8,7 +8,6 @@ request and not the group.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,86 +15,14 @@ import sqlalchemy as sa
 from twinstack.core import ids, observations, timestamps
 from twinstack.core.errors import InvalidInput, NotFound, TwinstackError
 from twinstack.core.names import DEFAULT_SYSTEM
-from twinstack.sensorthings.store import features
+from twinstack.sensorthings.store import aggregates, features
+from twinstack.sensorthings.store.aggregates import Stream
 from twinstack.sensorthings.store.outbox import LogRecord
-from twinstack.sensorthings.store.tables import datastream, datastream_stat, observation, system
+from twinstack.sensorthings.store.tables import observation
 from twinstack.sensorthings.store.transaction import Tx
 from twinstack.sensorthings.store.values import NewObservation, result_columns
 
-
-@dataclass(slots=True)
-class Stream:
-    """What a group needs to know of one Datastream, and its aggregates as they will be after the group."""
-
-    id: int
-    system_id: int
-    system: str
-    log_key: str
-    observation_type: str
-    copy: bool
-    n: int
-    t_min: int | None
-    t_max: int | None
-    r_min: int | None
-    r_max: int | None
-    latest_id: int | None
-    latest_t: int | None
-
-    def add(self, observation_id: int, row: NewObservation) -> None:
-        end = row.t if row.t_end is None else row.t_end
-        self.n += 1
-        self.t_min = row.t if self.t_min is None or row.t < self.t_min else self.t_min
-        self.t_max = end if self.t_max is None or end > self.t_max else self.t_max
-        if (r := row.result_time) is not None:
-            self.r_min = r if self.r_min is None or r < self.r_min else self.r_min
-            self.r_max = r if self.r_max is None or r > self.r_max else self.r_max
-        # The row that `$orderby=phenomenonTime desc` gives first: greatest time, then lowest id.
-        if self.latest_t is None or row.t > self.latest_t or (row.t == self.latest_t and _less(observation_id, self)):
-            self.latest_t, self.latest_id = row.t, observation_id
-
-
-def _less(observation_id: int, stream: Stream) -> bool:
-    return stream.latest_id is None or observation_id < stream.latest_id
-
-
-_s, _d = datastream_stat.c, datastream.c
-_STREAMS = (
-    sa.select(
-        _d.id,
-        _d.system_id,
-        system.c.name,
-        _d.log_key,
-        _d.observation_type,
-        _d.copy_of.is_not(None),
-        _s.n,
-        _s.t_min,
-        _s.t_max,
-        _s.r_min,
-        _s.r_max,
-        _s.latest_id,
-        _s.latest_t,
-    )
-    .join(datastream, _d.id == _s.datastream_id)
-    .join(system, system.c.id == _d.system_id)
-    .where(_s.datastream_id.in_(sa.bindparam("ids", expanding=True)))
-)
 _INSERT = sa.insert(observation)
-_UPDATE_STAT = (
-    sa.update(datastream_stat)
-    .where(_s.datastream_id == sa.bindparam("of"))
-    .values(
-        {
-            name: sa.bindparam(f"new_{name}")
-            for name in ("n", "t_min", "t_max", "r_min", "r_max", "latest_id", "latest_t")
-        }
-    )
-)
-
-
-def streams(connection: sa.Connection, datastream_ids: Sequence[int]) -> dict[int, Stream]:
-    return {row[0]: Stream(*row) for row in connection.execute(_STREAMS, {"ids": datastream_ids})}
-
-
 Outcome = int | TwinstackError
 
 
@@ -108,7 +35,7 @@ def insert_requests(
     `received` is the archive's way: rows come from the log, so nothing goes to the outbox, copies may be written,
     and a Thing without Location is no error (the Observation then has no feature).
     """
-    known = streams(tx.connection, sorted({row.datastream_id for rows, _ in requests for row in rows}))
+    known = aggregates.streams(tx.connection, sorted({row.datastream_id for rows, _ in requests for row in rows}))
     checked = [[_check(known, row, received=received) for row in rows] for rows, _ in requests]
     resolved = _features(tx, requests, checked, known, received=received)
     result: list[list[Outcome]] = []
@@ -243,43 +170,5 @@ def _store(
             tx.outgoing.records.append(LogRecord(stream.system, stream.log_key, value, new_ids[i], ts_id))
     tx.connection.execute(_INSERT, parameters)
     features.add_pairs(tx.connection, pairs)
-    tx.connection.execute(_UPDATE_STAT, [_stat_parameters(touched[key]) for key in sorted(touched)])
+    aggregates.write(tx.connection, touched.values())
     return new_ids
-
-
-def _stat_parameters(stream: Stream) -> dict[str, Any]:
-    return {
-        "of": stream.id,
-        **{f"new_{name}": getattr(stream, name) for name in ("n", "t_min", "t_max", "r_min", "r_max")},
-        "new_latest_id": stream.latest_id,
-        "new_latest_t": stream.latest_t,
-    }
-
-
-def recompute(connection: sa.Connection, datastream_id: int) -> None:
-    """The aggregates of one Datastream from its rows: after an Observation at an edge changed or went."""
-    o = observation.c
-    mine = o.datastream_id == datastream_id
-    n, t_min, t_max, r_min, r_max = connection.execute(
-        sa.select(
-            sa.func.count(),
-            sa.func.min(o.t),
-            sa.func.max(sa.func.coalesce(o.t_end, o.t)),
-            sa.func.min(o.result_time),
-            sa.func.max(o.result_time),
-        ).where(mine)
-    ).one()
-    latest = connection.execute(sa.select(o.id, o.t).where(mine).order_by(o.t.desc(), o.id).limit(1)).one_or_none()
-    connection.execute(
-        sa.update(datastream_stat)
-        .where(_s.datastream_id == datastream_id)
-        .values(
-            n=n,
-            t_min=t_min,
-            t_max=t_max,
-            r_min=r_min,
-            r_max=r_max,
-            latest_id=latest and latest.id,
-            latest_t=latest and latest.t,
-        )
-    )

@@ -68,11 +68,25 @@ def result_value(result: Any, kind: str | None, extra: dict[str, Any] | None) ->
             return (extra or {}).get("result")
 
 
+def start_of(row: Any) -> int:
+    """The column `t` of a row: `row.t` would be SQLAlchemy's own attribute, the whole tuple."""
+    return int(row._mapping["t"])
+
+
 def etag(entity_name: str, row: Any) -> str:
     """The weak ETag of a row: its version; of an Observation, which has none, a digest of its columns."""
     if entity_name != "Observation":
         return f'W/"{row.version}"'
-    columns = (row.t, row.t_end, row.result, row.kind, row.result_time, row.datastream_id, row.feature_id, row.extra)
+    columns = (
+        start_of(row),
+        row.t_end,
+        row.result,
+        row.kind,
+        row.result_time,
+        row.datastream_id,
+        row.feature_id,
+        row.extra,
+    )
     return f'W/"{hashlib.blake2b(repr(columns).encode(), digest_size=8).hexdigest()}"'
 
 

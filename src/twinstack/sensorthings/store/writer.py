@@ -45,6 +45,8 @@ class Job:
     rows: Sequence[NewObservation] = ()
     partial: bool = False
     emits: bool = True
+    finish: Callable[[list[observations.Outcome]], Any] | None = None
+    """Makes the outcome of `rows` for the caller; without it the list of ids and errors."""
     done: Write[Any] = field(default_factory=Write)
     outcome: Any = None
     failed: BaseException | None = None
@@ -181,6 +183,8 @@ def _do(tx: Tx, part: list[Job]) -> None:
         try:
             with tx.savepoint():
                 _insert(tx, part)
+        except sa.exc.OperationalError:
+            raise
         except (sa.exc.SQLAlchemyError, OverflowError) as error:
             if len(part) == 1:
                 part[0].failed = mapped(error)
@@ -208,7 +212,7 @@ def _insert(tx: Tx, part: list[Job]) -> None:
         if first is not None and not job.partial:
             job.failed = first
         else:
-            job.outcome = outcomes
+            job.outcome = job.finish(outcomes) if job.finish else outcomes
 
 
 def _failure(error: BaseException) -> BaseException:
