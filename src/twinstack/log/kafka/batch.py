@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import groupby
 from typing import cast
 
 from confluent_kafka import Message
@@ -24,11 +25,11 @@ class KafkaBatch:
 
     @cached_property
     def values(self) -> list[bytes | None]:
-        return [message.value() for message in self._messages]
+        return list(map(Message.value, self._messages))
 
     @cached_property
     def keys(self) -> list[bytes | None]:
-        return [message.key() for message in self._messages]
+        return list(map(Message.key, self._messages))
 
     @cached_property
     def headers(self) -> list[Headers]:
@@ -44,7 +45,7 @@ class KafkaBatch:
 
     @cached_property
     def offsets(self) -> list[int]:
-        return cast("list[int]", [message.offset() for message in self._messages])
+        return cast("list[int]", list(map(Message.offset, self._messages)))
 
     @property
     def next_offset(self) -> int:
@@ -60,13 +61,17 @@ def _headers(message: Message) -> Headers:
 
 
 def in_batches(messages: list[Message]) -> list[KafkaBatch]:
-    """Records by partition, partitions in the order of their first record, records in the order they came."""
-    topics = cast("list[str]", [message.topic() for message in messages])
-    partitions = cast("list[int]", [message.partition() for message in messages])
-    places = set(zip(topics, partitions, strict=True))
-    if len(places) == 1:
-        return [KafkaBatch(topics[0], partitions[0], messages)]
+    """Records by partition, partitions in the order of their first record, records in the order they came.
+
+    They come in runs of one partition: a run is found at C speed and moved as a slice.
+    """
+    topics = cast("list[str]", list(map(Message.topic, messages)))
+    partitions = cast("list[int]", list(map(Message.partition, messages)))
+    one_topic = len(set(topics)) == 1
     groups: dict[tuple[str, int], list[Message]] = {}
-    for place, message in zip(zip(topics, partitions, strict=True), messages, strict=True):
-        groups.setdefault(place, []).append(message)
+    start = 0
+    for _, run in groupby(partitions if one_topic else zip(topics, partitions, strict=True)):
+        end = start + len(list(run))
+        groups.setdefault((topics[start], partitions[start]), []).extend(messages[start:end])
+        start = end
     return [KafkaBatch(topic, partition, records) for (topic, partition), records in groups.items()]

@@ -158,7 +158,7 @@ class KafkaConsumer:
     def _take(self, messages: list[Message]) -> list[Batch]:
         if not messages:
             return []
-        if any([message.error() is not None for message in messages]):  # noqa: C419  a list is faster
+        if set(map(Message.error, messages)) != {None}:
             records = []
             for message in messages:
                 error = message.error()

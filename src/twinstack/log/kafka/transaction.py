@@ -277,6 +277,10 @@ class KafkaTransaction:
             "transactional.id": self._id,
             "transaction.timeout.ms": self._timeout_ms,
             "socket.timeout.ms": limits.KAFKA_REQUEST_MS,
+            # The markers of a commit follow its answer by some milliseconds, and the next transaction is refused until
+            # then: librdkafka's pause of 100 ms before it asks again would be the length of every short transaction.
+            "retry.backoff.ms": 5,
+            "retry.backoff.max.ms": 1_000,
             # The commit flushes; lingering would only make it wait.
             "linger.ms": 5,
         }
