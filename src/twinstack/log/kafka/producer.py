@@ -286,9 +286,12 @@ def check_sizes(
     limit: int,
 ) -> None:
     """All or none: raises RecordTooLarge before the first record is queued."""
-    largest = max(len(value or b"") for value in values) + max(len(key or b"") for key in keys)
+    # A bound over whole columns: the sizes one by one cost as much as sending the records.
+    largest = max(map(len, filter(None, values)), default=0) + max(map(len, filter(None, keys)), default=0)
     if headers is not None:
-        largest += max(size_of(None, None, h) for h in headers)
+        names = {name for own in headers for name, _ in own}
+        longest = max([len(content) for own in headers for _, content in own], default=0)
+        largest += max(map(len, headers)) * (max(map(len, names), default=0) * 4 + longest + 4)
     if largest <= limit:
         return
     for i, value in enumerate(values):
