@@ -1,5 +1,7 @@
 """One suite for every database behind the store's seam."""
 
+import shutil
+
 import pytest
 
 from twinstack.sensorthings.store import WriteContext, open_store
@@ -16,9 +18,21 @@ class Clock:
         return self.us
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """A migrated SQLite store; tests take copies, because migrating takes longer than most of them."""
+    path = tmp_path_factory.mktemp("store") / "empty.sqlite"
+    store = open_store(f"sqlite:{path}")
+    store.migrate()
+    store.close()
+    return path
+
+
 @pytest.fixture(params=["sqlite"])
-def store_url(request, tmp_path):
-    return f"sqlite:{tmp_path / 'store.sqlite'}"
+def store_url(request, tmp_path, empty_store):
+    path = tmp_path / "store.sqlite"
+    shutil.copy(empty_store, path)
+    return f"sqlite:{path}"
 
 
 @pytest.fixture
@@ -29,7 +43,6 @@ def clock():
 @pytest.fixture
 def store(store_url, clock):
     store = open_store(store_url, clock=clock)
-    store.migrate()
     yield store
     store.close()
 
