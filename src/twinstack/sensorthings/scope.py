@@ -84,13 +84,15 @@ class Scope:
     def _tables_of(self, *, many: bool) -> list[Alias]:
         return [target for target, _ in self._hops(many=many)]
 
-    def order(self, expr: Expr) -> list[tuple[sa.ColumnElement[Any], bool]]:
-        """The `(sort key, nullable)` pairs of an `$orderby` expression. Errors: InvalidInput."""
+    def order(self, expr: Expr) -> tuple[sa.ColumnElement[Any], bool]:
+        """Sort key and nullability of an `$orderby` expression; intervals sort by their start."""
         self._used = set()
         value = sql.value(expr, self.resolve)
         if any(self._joined[path].many for path in self._used):
             raise InvalidInput("$orderby cannot follow a link to many entities.", fix="Order by a to-one link.")
-        return order_keys(value)
+        if value.type is Type.NULL:
+            raise InvalidInput("$orderby by null orders nothing.", fix="Leave it out.")
+        return value.sql, value.nullable
 
     # --- names ------------------------------------------------------------------------------------------------------
     def resolve(self, parts: tuple[str, ...]) -> Value:
@@ -192,7 +194,7 @@ def _hops_of(link: Link, source: Alias, target: Alias, tables_alias: str) -> lis
 def _result(target: Alias) -> Value:
     """A result: numbers (huge integers as doubles) in the column; texts too (SQLite keeps each value's type)."""
     kind, column = target.c.kind, target.c.result
-    is_number = sa.or_(kind.is_(None), kind.in_(("i", "j")))
+    is_number = sa.or_(kind.is_(None), kind == "i", kind == "j")
     return Value(
         Type.ANY,
         column,
@@ -201,13 +203,3 @@ def _result(target: Alias) -> Value:
         boolean=sa.case((kind == "b", column), else_=None),
         is_null=sa.and_(kind.is_not(None), kind == "n"),
     )
-
-
-def order_keys(value: Value) -> list[tuple[sa.ColumnElement[Any], bool]]:
-    """The `(sort key, nullable)` pairs of a value: an interval sorts by its start, then by its end."""
-    if value.type is Type.NULL:
-        raise InvalidInput("$orderby by null orders nothing.", fix="Leave it out.")
-    keys = [(value.sql, value.nullable)]
-    if value.type is Type.TIME and value.end is not None:
-        keys.append((value.end, value.nullable))
-    return keys

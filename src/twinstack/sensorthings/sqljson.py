@@ -45,7 +45,7 @@ def json_value(column: sa.ColumnElement[Any], keys: tuple[str, ...]) -> Value:
     return Value(
         Type.ANY,
         key,
-        number=sa.case((kind.in_(("integer", "real")), key), else_=None),
+        number=sa.case((sa.or_(kind == "integer", kind == "real"), key), else_=None),
         text=sa.case((kind == "text", key), else_=None),
         boolean=sa.case((kind == "true", sa.true()), (kind == "false", sa.false()), else_=None),
     )
