@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 
 from twinstack.core import limits
@@ -27,6 +28,7 @@ from twinstack.sensorthings.model import EntityType, Link
 from twinstack.sensorthings.options import CURSOR, NO_OPTIONS, Options
 from twinstack.sensorthings.paths import ResourcePath, not_found
 from twinstack.sensorthings.plan import IDS, LIMIT, NOW, OFFSET, PARENT, Child, Level, Planner, Statement, compile_sql
+from twinstack.sensorthings.store import tables
 from twinstack.sensorthings.store.values import etag
 from twinstack.sensorthings.versions import VERSIONS, ApiVersion
 
@@ -108,6 +110,18 @@ class Reading:
             step = path.steps[length - 1]
             raise not_found(step.entity, step.id if step.id is not None else f"<{step.link.name if step.link else ''}>")
         return int(row[0])
+
+    def as_system(self, name: str) -> None:
+        """Whole sets now list the entities of this system, received copies included. Errors: InvalidInput."""
+        system = tables.system.c
+        statement: Statement = self.plans.get(
+            ("system",),
+            lambda: compile_sql(sa.select(system.id).where(system.name == sa.bindparam("name")), self.plans.dialect),
+        )
+        row = self.session.first(statement, {"name": name})
+        if row is None:
+            raise InvalidInput(f"Twinstack-System: there is no system '{name[:120]}'.", fix="Use a registered system.")
+        self.request.system_id = row[0]
 
     # --- entities ---------------------------------------------------------------------------------------------------
     def one(self, path: ResourcePath, options: Options) -> tuple[str, str]:
