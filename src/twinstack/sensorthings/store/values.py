@@ -11,6 +11,7 @@ import hashlib
 from typing import Any, NamedTuple
 
 EXACT_MAX = 2**53
+_OBSERVATION_COLUMNS = ("t", "t_end", "result", "kind", "result_time", "datastream_id", "feature_id", "extra")
 
 
 class NewObservation(NamedTuple):
@@ -77,16 +78,7 @@ def etag(entity_name: str, row: Any) -> str:
     """The weak ETag of a row: its version; of an Observation, which has none, a digest of its columns."""
     if entity_name != "Observation":
         return f'W/"{row.version}"'
-    columns = (
-        start_of(row),
-        row.t_end,
-        row.result,
-        row.kind,
-        row.result_time,
-        row.datastream_id,
-        row.feature_id,
-        row.extra,
-    )
+    columns = tuple(row._mapping[name] for name in _OBSERVATION_COLUMNS)
     return f'W/"{hashlib.blake2b(repr(columns).encode(), digest_size=8).hexdigest()}"'
 
 
