@@ -6,16 +6,18 @@ OGC 15-078r6 and OGC 18-088, clauses 9 (reading) and 10 (create, update, delete)
 
 from __future__ import annotations
 
+import json
 import logging
 import re
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from twinstack.core.errors import Conflict, InvalidInput, NotFound, TwinstackError
-from twinstack.sensorthings import answers, asgi, writing
+from twinstack.core import observations
+from twinstack.core.errors import Conflict, NotFound, Stale, TwinstackError
+from twinstack.query.sql import NOW
+from twinstack.sensorthings import answers, asgi, jsonpatch, writing
 from twinstack.sensorthings.answers import Answer
 from twinstack.sensorthings.connections import Readers, Session
 from twinstack.sensorthings.keyset import Signer
@@ -25,7 +27,7 @@ from twinstack.sensorthings.paths import ResourcePath, decode, parse_path
 from twinstack.sensorthings.properties import property_answer, property_options, ref_options
 from twinstack.sensorthings.reading import PlanCache, Reading, Request, is_short, with_digest
 from twinstack.sensorthings.service_root import service_root
-from twinstack.sensorthings.store.context import WriteContext
+from twinstack.sensorthings.store import Store, WriteContext
 from twinstack.sensorthings.store.values import etag_matches
 from twinstack.sensorthings.versions import VERSIONS, ApiVersion
 
@@ -39,6 +41,7 @@ Decide = Callable[[Any, str, str], None]
 _PREFIX = re.compile(r"(?P<before>.*?)/(?P<version>v1\.[01])(?P<rest>/.*)?")
 _READ = ("GET", "HEAD")
 _SYSTEM = b"twinstack-system"
+_PATCH_ATTEMPTS = 5
 
 
 class _Call:
@@ -76,25 +79,15 @@ class _Call:
 
 
 class SensorThingsApp:
-    """`store`: writes and their rules. `public_url`: the server's address behind a proxy, else the request's Host.
-    `clock` gives microseconds since 1970 UTC."""
+    """`store`: migrated, and its owner's. `base_url`: the server's address behind a proxy; None: the request's Host."""
 
-    def __init__(
-        self,
-        store: writing.Store,
-        *,
-        public_url: str | None,
-        decide: Decide,
-        secret: bytes,
-        clock: Callable[[], int] = lambda: time.time_ns() // 1_000,
-    ) -> None:
+    def __init__(self, store: Store, *, base_url: str | None, decide: Decide) -> None:
         self._store = store
-        self._public_url = public_url
+        self._public_url = base_url
         self._decide = decide
-        self._clock = clock
         self._readers = Readers(store.engine)
         self._plans = PlanCache(self._readers.dialect)
-        self._signer = Signer(secret)
+        self._signer = Signer(store.info("header_key").encode())
 
     def close(self) -> None:
         """Ends the reading threads and closes their connections; the store is its owner's."""
@@ -136,7 +129,7 @@ class SensorThingsApp:
         """Runs `work` in a session: short work at once, other work in a thread that ends when the client leaves."""
 
         def in_session(session: Session) -> T:
-            request = Request(call.version, call.base, {"now_us": self._clock()})
+            request = Request(call.version, call.base, {NOW: self._store.clock()})
             return work(Reading(session, self._plans, self._signer, request))
 
         if short:
@@ -172,12 +165,14 @@ class SensorThingsApp:
     async def _create(self, call: _Call) -> Answer:
         path, entity = call.path, call.path.entity
         self._decide(call.actor, "create", _object(path))
-        body = writing.parse_body(await asgi.read_body(call.receive))
+        body = observations.decode(await asgi.read_body(call.receive))
+        parent: tuple[EntityType, int] | None = None
         if path.last.link is not None:
-            parent = await self._run(call, lambda reading: reading.resolve(path, len(path.steps) - 1), short=True)
-            body = writing.with_parent(path, parent, body, call.version)
+            length = len(path.steps) - 1
+            parent_id = await self._run(call, lambda reading: reading.resolve(path, length), short=True)
+            parent = (path.steps[-2].entity, parent_id)
         try:
-            created = await self._store.create(entity, body, self._context(call))
+            created = await self._store.create(entity, body, self._context(call), parent)
         except Conflict as error:
             answer = answers.of_error(error)
             if (existing := writing.location_of(call.base, error)) is not None:
@@ -200,19 +195,41 @@ class SensorThingsApp:
         self._decide(call.actor, "delete" if delete else "write", _object(path))
         body = b"" if delete else await asgi.read_body(call.receive)
         entity_id = await self._run(call, lambda reading: reading.resolve(path, len(path.steps)), short=True)
-        if_match = _store_tags(call.headers.get(b"if-match"))
+        if_match = writing.store_tags(call.headers.get(b"if-match"))
         if delete:
-            await self._store.delete(entity, entity_id, self._context(call), if_match)
+            await self._store.delete(entity, entity_id, self._context(call), if_match=if_match)
             return Answer(200)
         mode = writing.update_mode(call.method, call.headers.get(b"content-type", b""))
-        parsed = writing.parse_patch(body) if mode == "json-patch" else writing.parse_body(body)
         try:
-            await self._store.update(entity, entity_id, parsed, self._context(call), mode, if_match)
+            if mode == "json-patch":
+                await self._patch(call, entity_id, writing.parse_operations(body), if_match)
+            else:
+                parsed, replace = observations.decode(body), mode == "replace"
+                await self._store.update(
+                    entity, entity_id, parsed, self._context(call), replace=replace, if_match=if_match
+                )
         except NotFound as error:
             if error.fields.get("id") == entity_id and error.message.startswith(f"There is no {entity.name} "):
                 raise
             raise writing.as_bad_link(error) from error
         return await self._entity(call, entity, entity_id)
+
+    async def _patch(self, call: _Call, entity_id: int, operations: list[Any], if_match: str | None) -> None:
+        """A JSON Patch: read, change, and write if nobody else wrote meanwhile."""
+        entity = call.path.entity
+        options = Options(select=tuple(p.name for p in entity.properties_of(call.version.version) if not p.computed))
+        for attempt in range(_PATCH_ATTEMPTS):
+            text, tag = await self._run(call, lambda r: r.by_id(entity, entity_id, options), short=True)
+            before = json.loads(text)
+            body = jsonpatch.merge_body(before, jsonpatch.apply(before, operations))
+            if if_match is not None and not etag_matches(if_match, tag):
+                tag = if_match  # the store refuses it with the right words
+            try:
+                await self._store.update(entity, entity_id, body, self._context(call), if_match=tag)
+                return
+            except Stale:
+                if if_match is not None or attempt == _PATCH_ATTEMPTS - 1:
+                    raise
 
     async def _entity(
         self,
@@ -246,13 +263,3 @@ def _object(path: ResourcePath) -> str:
         if step.id is not None:
             return f"{step.entity.set_name}({step.id})"
     return path.entity.set_name
-
-
-def _store_tags(header: bytes | None) -> str | None:
-    """The tags of an If-Match without the digest of the answer: a write depends on the stored entity alone."""
-    if header is None:
-        return None
-    return re.sub(r'-[0-9a-f]{12}"', '"', header.decode("latin-1"))
-
-
-__all__ = ["Decide", "InvalidInput", "SensorThingsApp"]

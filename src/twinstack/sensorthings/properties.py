@@ -1,4 +1,4 @@
-"""Answers to paths into an entity: `/name`, `/properties/owner`, `/name/$value`, and `$ref` (OGC 18-088, 9.2.5-9.2.7)."""
+"""Answers to paths into an entity: `/name`, `/properties/owner`, `/name/$value`, and `$ref` (OGC 18-088, 9.2)."""
 
 from __future__ import annotations
 

@@ -1,24 +1,15 @@
-"""POST, PATCH, PUT and DELETE of entities: from the HTTP request to the store's calls (OGC 18-088, clause 10).
+"""Requests that write: their bodies, the mode of an update, and what the store's errors mean to an HTTP client.
 
-The store checks bodies and owns every transaction; here are the paths, the link that a nested path implies, the
-status and the headers of the answer.
+The store checks bodies and owns every transaction (OGC 18-088, clause 10).
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import Any, Literal, Protocol
-
-import sqlalchemy as sa
+import re
+from typing import Any, Literal
 
 from twinstack.core import observations
 from twinstack.core.errors import Conflict, InvalidInput, NotFound
-from twinstack.sensorthings.joins import inverse
-from twinstack.sensorthings.model import EntityType
-from twinstack.sensorthings.options import find_link
-from twinstack.sensorthings.paths import ResourcePath
-from twinstack.sensorthings.store.context import Created, WriteContext
-from twinstack.sensorthings.versions import ApiVersion
 
 Mode = Literal["merge", "replace", "json-patch"]
 _MODES: dict[tuple[str, bool], Mode] = {
@@ -26,34 +17,6 @@ _MODES: dict[tuple[str, bool], Mode] = {
     ("PATCH", True): "json-patch",
     ("PUT", False): "replace",
 }
-
-
-class Store(Protocol):
-    """What this door needs of `store.Store`; every call is one committed transaction."""
-
-    @property
-    def engine(self) -> sa.Engine: ...
-
-    def create(self, entity: EntityType, body: Any, ctx: WriteContext) -> Awaitable[Created]: ...
-
-    def update(
-        self, entity: EntityType, entity_id: int, body: Any, ctx: WriteContext, mode: Mode, if_match: str | None
-    ) -> Awaitable[Any]: ...
-
-    def delete(self, entity: EntityType, entity_id: int, ctx: WriteContext, if_match: str | None) -> Awaitable[Any]: ...
-
-
-def parse_body(raw: bytes) -> Any:
-    """The JSON of a request's body, parsed strictly. Errors: InvalidInput."""
-    return observations.decode(raw)
-
-
-def parse_patch(raw: bytes) -> Any:
-    """The operations of a JSON Patch (RFC 6902). Errors: InvalidInput."""
-    operations = observations.decode_json(raw)
-    if not isinstance(operations, list):
-        raise InvalidInput("A JSON Patch is an array of operations.", fix='Send [{"op": "replace", ...}].')
-    return operations
 
 
 def update_mode(method: str, content_type: bytes) -> Mode:
@@ -65,18 +28,19 @@ def update_mode(method: str, content_type: bytes) -> Mode:
         raise InvalidInput("A JSON Patch is sent with PATCH.", fix="Use PATCH.") from None
 
 
-def with_parent(path: ResourcePath, parent_id: int, body: dict[str, Any], version: ApiVersion) -> dict[str, Any]:
-    """The body of a POST to `Things(1)/Datastreams` with the link to `Things(1)`; the path wins over the body."""
-    link, source = path.last.link, path.steps[-2].entity
-    assert link is not None
-    back = inverse(link, source)
-    others = {key: value for key, value in body.items() if find_link(path.entity, key, version) is not back}
-    parent = {"@iot.id": parent_id}
-    if not back.many:
-        return {**others, back.name: parent}
-    given = body.get(back.name)
-    linked = given if isinstance(given, list) else []
-    return {**others, back.name: [parent, *linked]}
+def parse_operations(raw: bytes) -> list[Any]:
+    """The operations of a JSON Patch (RFC 6902). Errors: InvalidInput."""
+    operations = observations.decode_json(raw)
+    if not isinstance(operations, list):
+        raise InvalidInput("A JSON Patch is an array of operations.", fix='Send [{"op": "replace", ...}].')
+    return operations
+
+
+def store_tags(header: bytes | None) -> str | None:
+    """The tags of an If-Match without the digest of the answer: a write depends on the stored entity alone."""
+    if header is None:
+        return None
+    return re.sub(r'-[0-9a-f]{12}"', '"', header.decode("latin-1"))
 
 
 def location_of(base: str, error: Conflict) -> str | None:
