@@ -25,6 +25,7 @@ from twinstack.sensorthings.render import Template, template
 from twinstack.sensorthings.scope import Scope
 from twinstack.sensorthings.sqljson import in_ids
 from twinstack.sensorthings.store import tables
+from twinstack.sensorthings.store.values import OBSERVATION_COLUMNS
 from twinstack.sensorthings.versions import ApiVersion
 
 Way = Literal["column", "pair", "many", "latest"]
@@ -33,7 +34,6 @@ or the newest Observation of each Datastream."""
 Restrict = Callable[[Scope], list[joins.Condition]]
 
 LIMIT, OFFSET, PARENT, IDS, SYSTEM_ID = "limit", "offset", "parent", "ids", "system_id"
-OBSERVATION_ETAG = ("t", "t_end", "result", "kind", "result_time", "datastream_id", "feature_id", "extra")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +184,12 @@ class Planner:
         if options.filter is not None:
             where += scope.condition(options.filter)
         keys = self._keys(scope, options, by_time=by_time)
-        etag_columns = OBSERVATION_ETAG if entity.name == "Observation" else ("version",)
         level = Level(
             entity=entity,
             query=sa.select(),
             keys=keys,
             key_indexes=[columns.add(key.sql) for key in keys],
-            etag_indexes=[columns.add(sa.type_coerce(scope.table.c[c], sa.Text())) for c in etag_columns]
+            etag_indexes=[columns.add(sa.type_coerce(scope.table.c[c], sa.Text())) for c in etag_columns(entity)]
             if etag
             else [],
             template=template(entity, self.version, fields, options.select, len(options.expand)),
@@ -242,6 +241,11 @@ def _fixed_below(source: EntityType, entity: EntityType, scope: Scope) -> list[j
     if source.name == "Datastream" and entity.name == "Observation":
         return []
     return joins.fixed(entity, scope.table)
+
+
+def etag_columns(entity: EntityType) -> tuple[str, ...]:
+    """The columns that an entity's ETag is made of."""
+    return OBSERVATION_COLUMNS if entity.name == "Observation" else ("version",)
 
 
 def is_latest(options: Options) -> bool:

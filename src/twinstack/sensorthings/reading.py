@@ -10,7 +10,6 @@ import json
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -27,7 +26,19 @@ from twinstack.sensorthings.keyset import Signer, parameter
 from twinstack.sensorthings.model import EntityType, Link
 from twinstack.sensorthings.options import CURSOR, NO_OPTIONS, Options
 from twinstack.sensorthings.paths import ResourcePath, not_found
-from twinstack.sensorthings.plan import IDS, LIMIT, NOW, OFFSET, PARENT, Child, Level, Planner, Statement, compile_sql
+from twinstack.sensorthings.plan import (
+    IDS,
+    LIMIT,
+    NOW,
+    OFFSET,
+    PARENT,
+    Child,
+    Level,
+    Planner,
+    Statement,
+    compile_sql,
+    etag_columns,
+)
 from twinstack.sensorthings.store import tables
 from twinstack.sensorthings.store.values import etag
 from twinstack.sensorthings.versions import VERSIONS, ApiVersion
@@ -346,12 +357,11 @@ def _about(entity: EntityType, options: Options) -> str:
 
 
 def _etag(level: Level, row: Row) -> str:
-    if level.entity.name != "Observation":
-        return etag(level.entity.name, SimpleNamespace(version=row[level.etag_indexes[0]]))
-    names = ("t", "t_end", "result", "kind", "result_time", "datastream_id", "feature_id", "extra")
+    names = etag_columns(level.entity)
     columns: Values = dict(zip(names, (row[index] for index in level.etag_indexes), strict=True))
-    columns["extra"] = None if columns["extra"] is None else json.loads(columns["extra"])
-    return etag(level.entity.name, SimpleNamespace(**columns))
+    if columns.get("extra") is not None:
+        columns["extra"] = json.loads(columns["extra"])
+    return etag(level.entity.name, columns)
 
 
 def with_digest(tag: str, body: str) -> str:
