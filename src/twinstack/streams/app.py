@@ -152,9 +152,7 @@ class _App:
             self._counters.rate_in = round((read - read_before) / max(now - since, 0.001), 1)
             self._reported = (now, read)
         state = self._state
-        self._on_state(
-            Report(event, state.name, state.reason, state.message, self._now_us(), asdict(self._counters))
-        )
+        self._on_state(Report(event, state.name, state.reason, state.message, self._now_us(), asdict(self._counters)))
 
     def _on_turn(self) -> None:
         paused = self._control.pause.is_set()

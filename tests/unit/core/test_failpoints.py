@@ -54,3 +54,11 @@ def test_names_in_the_table_and_in_the_code_are_the_same() -> None:
 def test_unset_costs_next_to_nothing() -> None:
     seconds = min(timeit.repeat(lambda: failpoints.hit("log.http.after_commit"), number=10_000, repeat=5))
     assert seconds / 10_000 < 2e-6
+
+
+def test_once_lets_the_next_process_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TWINSTACK_FAILPOINT_ONCE", str(tmp_path / "once"))
+    name = next(iter(failpoints.NAMES))
+    code = f"from twinstack.core.failpoints import hit\nhit({name!r}); print('alive')"
+    assert _run(code, name).returncode == -signal.SIGKILL
+    assert _run(code, name).stdout == "alive\n"
