@@ -16,7 +16,7 @@ import msgspec
 from twinstack.client.metadata import Entity, Metadata
 from twinstack.client.transport import Reader, Transport
 from twinstack.core.errors import NotFound, PermissionDenied, TwinstackError
-from twinstack.core.names import SystemName
+from twinstack.core.names import SystemName, system_of
 from twinstack.log.seam import EARLIEST, TopicPartition
 
 REFRESH_S = 5.0
@@ -24,6 +24,20 @@ UNKNOWN_RETRY_S = 30.0
 _FILL_TIMEOUT_S = 5.0
 
 logger = logging.getLogger(__name__)
+
+
+def completed(entity: Mapping[str, Any], log_key: str) -> Entity:
+    """All keys that programs read, empty where a grant hides them or nobody knows the Datastream."""
+    system = system_of(log_key)
+    thing = f"{system}.{log_key[len(system) + 1 :].partition('.')[0]}" if system else ""
+    blanks: Entity = {
+        "name": log_key,
+        "unitOfMeasurement": {"name": "", "symbol": "", "definition": ""},
+        "Thing": {"name": thing},
+        "Sensor": {"name": ""},
+        "ObservedProperty": {"name": ""},
+    }
+    return {**blanks, **{key: value for key, value in entity.items() if value is not None or key not in blanks}}
 
 
 class Catalogue:
@@ -36,7 +50,6 @@ class Catalogue:
         self._monotonic_s = monotonic_s
         self._by_key: dict[str, Entity] = {}
         self._by_id: dict[int, Entity] = {}
-        self._key_of_name: dict[str, str] = {}
         self._unknown_until_s: dict[str | int, float] = {}
         self._meta: Reader | None = None
         self._meta_tried = False
@@ -46,18 +59,16 @@ class Catalogue:
         """A cached entity: one dictionary look-up, for the hot path."""
         return self._by_key.get(log_key)
 
-    def keys_of(self, names: frozenset[str]) -> frozenset[str]:
-        """The log keys of Datastreams by their full names; a name that is not cached is its own key."""
-        return frozenset(self._key_of_name.get(name, name) for name in names)
-
-    def add(self, entity: Entity, log_key: str | None = None) -> None:
+    def add(self, entity: Entity, log_key: str | None = None) -> Entity:
+        """Caches the entity and gives it back completed."""
         key = log_key or str(entity.get("log_key") or entity["name"])
+        entity = completed(entity, key)
         self._by_key[key] = entity
-        self._key_of_name[str(entity["name"])] = key
         if isinstance(entity.get("@iot.id"), int):
             self._by_id[entity["@iot.id"]] = entity
         if isinstance(entity.get("copy_of"), int):
             self._by_id.setdefault(entity["copy_of"], entity)
+        return entity
 
     def refresh(self) -> bool:
         """Takes what is new on `.meta`, at most every 5 s; never waits for more than is there. True if it changed."""
@@ -73,17 +84,17 @@ class Catalogue:
         name, identity = reference.get("name"), reference.get("@iot.id")
         wanted: str | int | None = name if isinstance(name, str) else identity if isinstance(identity, int) else None
         if wanted is None or isinstance(wanted, bool):
-            return dict(reference)
+            return completed(reference, str(reference.get("name") or ""))
         if (entity := self._cached(wanted)) is not None:
             return entity
         if self._unknown_until_s.get(wanted, 0.0) > self._monotonic_s():
-            return dict(reference)
+            return completed(reference, str(reference.get("name") or ""))
         self._read_meta(0.0 if self._meta_tried else _FILL_TIMEOUT_S)
         if (entity := self._cached(wanted)) is None:
             entity = self._ask(wanted, identity if own or not isinstance(wanted, str) else None)
         if entity is None:
             self._unknown_until_s[wanted] = self._monotonic_s() + UNKNOWN_RETRY_S
-            return dict(reference)
+            return completed(reference, str(reference.get("name") or ""))
         return entity
 
     def _cached(self, wanted: str | int) -> Entity | None:
@@ -97,9 +108,9 @@ class Catalogue:
         except TwinstackError as error:
             logger.warning("metadata of %s: %s", wanted, error)
             return None
-        if entity is not None:
-            self.add(entity, wanted if isinstance(wanted, str) else None)
-        return entity
+        if entity is None:
+            return None
+        return self.add(entity, wanted if isinstance(wanted, str) else None)
 
     def _read_meta(self, timeout_s: float) -> bool:
         """To the end of what `.meta` holds now; `timeout_s` for the first batch. True if there was any."""

@@ -96,6 +96,7 @@ class DigitalTwinClient:
         name, parsed = check_client_name(client_name), parse_system(system)
         attributes = parse_attributes(additional_attributes)
         temporary = Path(tempfile.mkdtemp(prefix="twinstack-")) if folder is None else None
+        announcer.info("init: Initialising Digital Twin Client with name '%s' on '%s'", name, parsed)
         try:
             wired = wires.connect_local(name, parsed, temporary or Path(folder or ""))
             self._open(name, parsed, wired, attributes, group, on_state)

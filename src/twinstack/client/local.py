@@ -30,14 +30,15 @@ _SECTIONS = ("Things", "Sensors", "ObservedProperties", "Datastreams")
 class LocalStore:
     """One folder: its log and its entities, shared by all clients of the folder in this process."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, log: Log | None = None) -> None:
+        """`log` None opens the embedded log in the folder."""
         from twinstack.log.embedded import EmbeddedLog
 
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.lock = threading.RLock()
         self.users = 0
-        self.log: Log = EmbeddedLog(str(folder / LOG_FILE))
+        self.log: Log = log or EmbeddedLog(str(folder / LOG_FILE))
         self._path = folder / METADATA_FILE
         self._document = self._load()
 
