@@ -1,0 +1,1 @@
+"""What the demo measures: cars on tracks through Salzburg and the temperature of the air."""
