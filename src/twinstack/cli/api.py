@@ -17,7 +17,7 @@ def call(method: str, url: str, path: str, body: Any = None) -> Any:
             method, url + path, json=body, timeout=httpx.Timeout(HTTP_TIMEOUT_MS / 1000, connect=5.0), trust_env=False
         )
     except httpx.TimeoutException:
-        raise TimedOut(f"{url} did not answer in time.", fix="Try again; `twinstack doctor` checks the server.") from None
+        raise TimedOut(f"{url} did not answer in time.", fix="Try again, or ask `twinstack doctor`.") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise Unreachable(
             f"No server answers at {url}.",

@@ -39,7 +39,8 @@ def emit_rows(
     cells = [[column.upper().replace("_", " ") for column in columns]]
     cells += [[cell(row.get(column)) for column in columns] for row in rows]
     widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
-    emit_lines(*("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells))
+    for line in cells:
+        emit_lines("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
 
 
 def cell(value: Any) -> str:

@@ -50,7 +50,9 @@ def setup_topics(
         admin = log.admin()
         existing = admin.topics()
         for name, size in _systems(systems, place.url):
-            for spec in topic_specs(parse_system(name, allow_reserved=True), size or settings.size, settings.replication):
+            for spec in topic_specs(
+                parse_system(name, allow_reserved=True), size or settings.size, settings.replication
+            ):
                 found = existing.get(spec.name)
                 if found is not None and found.partitions != spec.partitions and adopt:
                     state = "adopted"
@@ -86,15 +88,15 @@ def _systems(file: Path | None, url: str) -> list[tuple[str, str | None]]:
 
 
 def read_systems(path: Path) -> list[tuple[str, str | None]]:
-    """Systems of a JSON file: a list (or `{"systems": [...]}`) of names or of `{"name", "size"?}`."""
+    """Systems of a JSON file of the shape `{"companies": [{"name", "systems": [name, or {"name", "size"}]}]}`."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise NotFound(f"{path} cannot be read: {error.strerror}.", fix="Name a file with --systems.") from None
     except ValueError as error:
         raise InvalidInput(f"{path} is not JSON: {error}.", fix="demos/systems.json is an example.") from None
-    entries = document.get("systems", []) if isinstance(document, dict) else document
     try:
+        entries = [entry for company in document["companies"] for entry in company["systems"]]
         return [(e, None) if isinstance(e, str) else (e["name"], e.get("size")) for e in entries]
     except (KeyError, TypeError, AttributeError):
         raise InvalidInput(f"{path} holds no list of systems.", fix="demos/systems.json is an example.") from None
@@ -171,9 +173,7 @@ def _lines(batches: list[Batch], as_json: bool) -> list[str]:
     rows = [
         (stamp, batch.partition, offset, key, value)
         for batch in batches
-        for stamp, offset, key, value in zip(
-            batch.timestamps_ms, batch.offsets, batch.keys, batch.values, strict=True
-        )
+        for stamp, offset, key, value in zip(batch.timestamps_ms, batch.offsets, batch.keys, batch.values, strict=True)
     ]
     rows.sort(key=lambda row: row[:3])
     if not as_json:

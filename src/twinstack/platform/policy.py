@@ -83,7 +83,7 @@ def _worker_of_this_server(actor: Actor, action: Action, target: Object) -> bool
     return (
         actor.kind == "worker"
         and is_loopback(actor.address)
-        and target.kind in ("topic", "group", "transaction", "datastream", "page")
+        and target.kind in ("request", "topic", "group", "transaction", "datastream", "system")
     )
 
 

@@ -1,7 +1,8 @@
 """Child processes of the server: start, watch, restart with back-off, stop in time.
 
 Children are started with the server's own interpreter and an argument list, never forked and never by a shell. What
-they print on stdout as JSON objects are their states; everything else goes to `<logs>/<name>.log`.
+they print on stdout as JSON objects are their states (programs of the demo have none); everything else goes to
+`<logs>/<name>.log`.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _HEALTHY_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """What to run: `target` is a module or a path ending in .py. `secrets` go by environment, never by arguments."""
+    """What to run: `target` is a module or a path ending in .py. Secrets go by environment, never by arguments."""
 
     name: str
     target: str
@@ -187,7 +188,7 @@ class Supervisor:
         self._set(run, "running", "") if run.wanted else None
         with LogFile(self._logs / f"{child.name}.log") as file:
             await asyncio.gather(
-                self._read(process.stdout, child, file, states=True),
+                self._read(process.stdout, child, file, states=child.kind != "program"),
                 self._read(process.stderr, child, file, states=False),
             )
             return await process.wait()

@@ -1,0 +1,151 @@
+"""The platform of one server process: log, store, systems, apps, live values and child processes, opened together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twinstack.core import limits
+from twinstack.core.names import DEFAULT_SYSTEM
+from twinstack.core.settings import Settings
+from twinstack.log.connect import connect
+from twinstack.log.seam import Log
+from twinstack.platform.apps import Apps, NewApp, child_name, uid_of_child
+from twinstack.platform.folder import Folder
+from twinstack.platform.live import Description, Live
+from twinstack.platform.policy import Mode
+from twinstack.platform.supervisor import Child, Supervisor
+from twinstack.platform.systems import Systems
+from twinstack.platform.texts import check_app
+from twinstack.sensorthings.store import Store, open_store
+
+log = logging.getLogger(__name__)
+
+WORKERS = ("archive", "outbox")
+TOKEN_ENV = "TWINSTACK_TOKEN"
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What pages, API and commands work with. Use from the event loop's thread unless a part says otherwise."""
+
+    settings: Settings
+    mode: Mode
+    folder: Folder
+    port: int
+    token: str
+    epoch: str
+    log: Log
+    store: Store
+    systems: Systems
+    apps: Apps
+    live: Live
+    supervisor: Supervisor
+
+    @classmethod
+    def open(cls, settings: Settings, mode: Mode, folder: Folder, port: int) -> Platform:
+        """Opens log and store; starts the live thread. Errors: Unreachable, SettingsError, StorageFull."""
+        shared = connect(f"embedded:{folder.log_path}" if settings.embedded else settings.log, client_id="twinstack")
+        try:
+            shared.ping(limits.BROKER_PROBE_MS_MAX / 1000)
+            store = open_store(settings.store_url)
+        except BaseException:
+            shared.close()
+            raise
+        store.migrate()
+        systems = Systems(store, shared.admin(), settings)
+        systems.repair()
+        if mode.lab:
+            systems.ensure(DEFAULT_SYSTEM)
+        address = f"http://127.0.0.1:{port}" if settings.embedded else settings.log
+        apps = Apps(store, shared, systems, lambda new: check_app(store, new), address)
+        live = Live(shared, lambda: descriptions(store))
+        live.start()
+
+        def on_line(name: str, line: dict[str, Any]) -> None:
+            if (uid := uid_of_child(name)) is not None:
+                apps.on_line(uid, line)
+
+        def on_state(name: str, state: str, reason: str) -> None:
+            if (uid := uid_of_child(name)) is not None:
+                apps.on_child(uid, state, reason)
+
+        supervisor = Supervisor(folder.logs_path, on_line=on_line, on_state=on_state)
+        token, epoch = secrets.token_urlsafe(32), f"{time.time_ns() // 1_000_000:x}"
+        return cls(
+            settings, mode, folder, port, token, epoch, shared, store, systems, apps, live, supervisor
+        )
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.port}"
+
+    @property
+    def address(self) -> str:
+        """The log, as child processes reach it."""
+        return f"http://127.0.0.1:{self.port}" if self.settings.embedded else self.settings.log
+
+    def announce(self) -> None:
+        self.folder.announce(self.port, self.mode, self.token, self.settings.log)
+
+    # --- child processes --------------------------------------------------------------------------------------------
+    async def start_children(self) -> None:
+        arguments = ("--store", self.settings.store_url, "--log", self.address)
+        for name in WORKERS:
+            self._start(Child(name, f"twinstack.bridges.{name}", arguments))
+        for row in await asyncio.to_thread(self.apps.load):
+            self._start(self.apps.child(row))
+
+    def _start(self, child: Child) -> None:
+        environment = {**child.environment, TOKEN_ENV: self.token}
+        self.supervisor.start(
+            Child(child.name, child.target, child.arguments, environment, child.kind, child.stdin, child.cwd)
+        )
+
+    async def stop_children(self) -> None:
+        """Those who write first, those who store what was written last."""
+        for kind in ("program", "app", "worker"):
+            await self.supervisor.stop_kind(kind)
+
+    # --- apps -------------------------------------------------------------------------------------------------------
+    async def deploy(self, new: NewApp, author: str = "lab") -> dict[str, Any]:
+        """Errors: those of Apps.deploy."""
+        before = {app["uid"]: app["revision"] for app in self.apps.states()}
+        row = await asyncio.to_thread(self.apps.deploy, new, author)
+        running = self.supervisor.states().get(child_name(row.uid), {}).get("state")
+        if before.get(row.uid) not in (None, row.revision):
+            await self.supervisor.stop(child_name(row.uid))
+        if before.get(row.uid) != row.revision or running in (None, "idle", "crashed"):
+            self._start(self.apps.child(row))
+        return self.apps.get(row.uid)
+
+    async def stop_app(self, uid: str) -> dict[str, Any]:
+        """Errors: NotFound."""
+        await asyncio.to_thread(self.apps.set_wanted, uid, "stopped")
+        await self.supervisor.stop(child_name(uid))
+        return self.apps.get(uid)
+
+    async def restart_app(self, uid: str) -> dict[str, Any]:
+        """Errors: NotFound."""
+        row = await asyncio.to_thread(self.apps.set_wanted, uid, "running")
+        await self.supervisor.stop(child_name(uid))
+        self._start(self.apps.child(row))
+        return self.apps.get(uid)
+
+    def close(self) -> None:
+        self.live.stop()
+        self.log.close()
+        self.store.close()
+
+
+def descriptions(store: Store) -> dict[tuple[str, str], Description]:
+    """(system, log key) -> what the live values say of a Datastream."""
+    return {}
+
+
+__all__ = ["Path", "Platform"]
