@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -8,8 +9,6 @@ import pytest
 
 DEMOS = Path(__file__).resolve().parents[2] / "demos"
 sys.path.insert(0, str(DEMOS))
-
-import itertools
 
 from simulator.track import Track, distance_m  # noqa: E402
 from simulator.weather import AirTemperature  # noqa: E402

@@ -30,7 +30,7 @@ class ForecastService:
             f"  -> Received new external data-point of {record['phenomenonTime']}: "
             f"'{stream['name']}' = {record['result']} {stream['unitOfMeasurement']['symbol']}."
         )
-        self._last.append((record.time_s, record["result"]))
+        self._last.append((record.time.timestamp(), record["result"]))
 
     def forecast(self, epoch_s: float) -> None:
         if len(self._last) < 2:

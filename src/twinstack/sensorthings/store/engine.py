@@ -1,0 +1,60 @@
+"""Engines: how this process opens the store's database.
+
+SQLite always through pysqlite3 (its SQLite is newer than the WAL-reset bug; one file is never opened by two libraries
+in one process): `create_engine(module=...)`, because `creator` would leave the vendor's errors unmapped.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from twinstack.core import limits
+from twinstack.core.errors import SettingsError
+
+BUSY_TIMEOUT_MS = 10_000
+
+
+def make_engine(url: str, *, pool_size: int = 8) -> sa.Engine:
+    """The engine for `sqlite:/path/to/file` (also `sqlite:///...` and a bare path). Errors: SettingsError."""
+    if url.startswith(("postgresql:", "postgres:")):
+        raise SettingsError("The store on PostgreSQL is not in this version.", fix="Use sqlite:/path/to/store.sqlite.")
+    path = Path(url.removeprefix("sqlite:").removeprefix("//") or "store.sqlite").absolute()
+    if not path.parent.is_dir():
+        raise SettingsError(f"The folder {path.parent} of the store does not exist.", fix="Make it first.")
+    import pysqlite3.dbapi2 as sqlite
+
+    engine = sa.create_engine(
+        f"sqlite:///{path}",
+        module=sqlite,
+        pool_size=pool_size,
+        max_overflow=limits.SSE_CLIENTS_MAX,
+        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
+    )
+    sa.event.listen(engine, "connect", _configure)
+    # pysqlite's own BEGIN is deferred and late; a transaction begins where we say so.
+    sa.event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _configure(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "cache_size=-65536",
+        "temp_store=MEMORY",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: sa.Connection) -> None:
+    """A writer takes the write lock at once: a deferred transaction that writes later fails without waiting."""
+    immediate = connection.get_execution_options().get("immediate", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
