@@ -106,5 +106,3 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise NotFound(f"{path} cannot be read: {error}.", fix="Install the package again.") from None
     return document
-
-

@@ -33,7 +33,9 @@ def install(as_json: Json = False) -> None:
 def start(
     nodes: Annotated[int | None, typer.Option("--nodes", help="1 or 3 nodes.", show_default="1")] = None,
     folder: Dir = None,
-    port: Annotated[list[int] | None, typer.Option("--port", help="Port of each node.", show_default="9092 ...")] = None,
+    port: Annotated[
+        list[int] | None, typer.Option("--port", help="Port of each node.", show_default="9092 ...")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Start one or three nodes and wait until they answer; a running cluster is left as it is."""

@@ -83,3 +83,7 @@ def _usage(error: Any) -> TwinstackError:
 
 def main() -> None:
     sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -43,7 +43,9 @@ def up(
     port: Port = None,
     data: Data = None,
     log: LogChoice = None,
-    open_: Annotated[bool, typer.Option("--open", help="No sign-in: anyone on this machine may do everything.")] = False,
+    open_: Annotated[
+        bool, typer.Option("--open", help="No sign-in: anyone on this machine may do everything.")
+    ] = False,
     demo: Annotated[bool, typer.Option("--demo", help="As --open, with the folder of the demo.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -184,5 +186,12 @@ def _print(topic: str, value: bytes, as_json: bool) -> None:
         return
     source = line.get("source")
     who = next((f"{kind} {name}" for kind, name in source.items()), "-") if isinstance(source, dict) else "-"
-    parts = (line.get("time"), line.get("level"), topic.removesuffix(".log"), who, line.get("event"), line.get("message"))
+    parts = (
+        line.get("time"),
+        line.get("level"),
+        topic.removesuffix(".log"),
+        who,
+        line.get("event"),
+        line.get("message"),
+    )
     emit_lines("  ".join(cell(part) for part in parts))

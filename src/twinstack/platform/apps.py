@@ -17,11 +17,11 @@ from twinstack.core.ids import new_uid
 from twinstack.core.names import parse_system
 from twinstack.core.timestamps import format_us
 from twinstack.log.seam import Log, TopicPartition
-from twinstack.platform import app_rows
-from twinstack.platform.app_rows import AppRow
 from twinstack.platform.live import Rate
 from twinstack.platform.supervisor import Child
 from twinstack.platform.systems import Systems
+from twinstack.sensorthings.store import Store
+from twinstack.sensorthings.store.apps import AppRow
 from twinstack.streams import states
 from twinstack.streams.spec import AppSpec, group_of
 
@@ -55,70 +55,97 @@ class Status:
     out: Rate = field(default_factory=lambda: Rate(time.monotonic()))
 
 
-Check = Callable[[NewApp], None]
+Check = Callable[[NewApp], object]
 """Compiles the text against the Datastreams of its sources. Errors: QueryError."""
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """An app as the store has it: its row and its deployed revision."""
+
+    uid: str
+    name: str
+    target: str
+    wanted: str
+    version: int
+    revision: int
+    text: str
+    description: str
+    sources: tuple[str, ...]
 
 
 class Apps:
     """Desired apps and their states. Calls that touch the store are for worker threads; `on_line`, `on_child` and
     `states` for the event loop's thread."""
 
-    def __init__(self, store: Any, shared: Log, systems: Systems, check: Check, address: str) -> None:
+    def __init__(self, store: Store, shared: Log, systems: Systems, check: Check, address: str) -> None:
         self._store = store
         self._log = shared
         self._systems = systems
         self._check = check
         self._address = address
-        self._rows: dict[str, AppRow] = {}
+        self._apps: dict[str, App] = {}
         self._status: dict[str, Status] = {}
 
     # --- what is wanted (worker threads) ----------------------------------------------------------------------------
-    def load(self) -> list[AppRow]:
+    def load(self) -> list[App]:
         """Reads all apps; returns those that shall run."""
-        with self._store.engine.connect() as connection:
-            rows = app_rows.all_apps(connection)
-        self._rows = {row.uid: row for row in rows}
-        return [row for row in rows if row.wanted == "running"]
+        apps = [self._read(row) for row in self._store.apps()]
+        self._apps = {app.uid: app for app in apps}
+        return [app for app in apps if app.wanted == "running"]
 
-    def deploy(self, new: NewApp, author: str) -> AppRow:
-        """Creates the app, or a new revision of it; the same app again changes nothing.
+    def deploy(self, new: NewApp, author: str) -> App:
+        """Creates the app, or a new revision of it; the same app again changes nothing but that it shall run.
 
         Errors: InvalidName, InvalidInput, UnknownSystem, QueryError.
         """
         new = self._checked(new)
-        with self._store.engine.connect() as connection:
-            old = app_rows.find_named(connection, new.target, new.name)
-        same = old is not None and (old.text, set(old.sources)) == (new.text, set(new.sources))
-        if old is not None and same:
-            if old.wanted != "running":
-                self._store.write(lambda tx: app_rows.set_wanted(tx, old.uid, "running"))
-            return self._reload(old.uid)
+        old = next((a for a in self._list(new.target) if a.name.lower() == new.name.lower()), None)
+        if old is not None and (old.text, old.sources) == (new.text, tuple(sorted(new.sources))):
+            return old if old.wanted == "running" else self.set_wanted(old.uid, "running")
         for source in new.sources:
             if source != new.target:
-                self._store.ensure_copies(source, new.target)
-        uid, n = (old.uid, old.revision + 1) if old is not None else (new_uid(), 1)
+                self._store.ensure_copies(source, new.target).result()
         if old is None:
+            uid = new_uid()
             self._pin(uid, new.sources)
+            self._store.create_app(
+                new.target, new.name, new.text, new.sources, author, description=new.description, uid=uid
+            ).result()
+        else:
+            uid = old.uid
+            self._store.add_revision(uid, new.text, new.sources, author, description=new.description).result()
+        return self.set_wanted(uid, "running")
 
-        def write(tx: Any) -> None:
-            if old is None:
-                app_rows.insert(tx, uid, new.target, new.name)
-            app_rows.add_revision(tx, uid, n, new.text, new.description, new.sources, author)
+    def share_new(self, source: str) -> None:
+        """After a registration at `source`: what is new there appears at the targets of its apps too."""
+        for app in list(self._apps.values()):
+            if source in app.sources and source != app.target:
+                self._store.ensure_copies(source, app.target).result()
 
-        self._store.write(write)
-        return self._reload(uid)
-
-    def set_wanted(self, uid: str, wanted: str) -> AppRow:
+    def set_wanted(self, uid: str, wanted: str) -> App:
         """Errors: NotFound."""
-        self._reload(uid)
-        self._store.write(lambda tx: app_rows.set_wanted(tx, uid, wanted))
-        return self._reload(uid)
+        app = self._read(self._store.set_app_state(uid, wanted=wanted).result())
+        self._apps[uid] = app
+        return app
 
-    def _reload(self, uid: str) -> AppRow:
-        with self._store.engine.connect() as connection:
-            row = app_rows.find(connection, uid)
-        self._rows[uid] = row
-        return row
+    def _list(self, target: str) -> list[App]:
+        return [self._read(row) for row in self._store.apps(target)]
+
+    def _read(self, row: AppRow) -> App:
+        revisions = self._store.revisions(row.uid)
+        current = next(revision for revision in revisions if revision.n == row.deployed)
+        return App(
+            uid=row.uid,
+            name=row.name,
+            target=row.system,
+            wanted=row.wanted,
+            version=row.version,
+            revision=current.n,
+            text=current.text,
+            description=current.description,
+            sources=tuple(sorted(current.sources)),
+        )
 
     def _checked(self, new: NewApp) -> NewApp:
         target = str(parse_system(new.target, allow_reserved=True))
@@ -149,7 +176,7 @@ class Apps:
             consumer.close()
 
     # --- what happens (event loop) ----------------------------------------------------------------------------------
-    def child(self, row: AppRow) -> Child:
+    def child(self, row: App) -> Child:
         """The process that runs the app."""
         self._status[row.uid] = Status(state=states.INIT)
         spec = AppSpec(
@@ -190,15 +217,15 @@ class Apps:
     def states(self) -> list[dict[str, Any]]:
         """uid, name, target, sources, text, wanted, state, reason, message, since, rate_per_s, counters, version."""
         now_s = time.monotonic()
-        return [self._shown(row, now_s) for row in self._rows.values()]
+        return [self._shown(row, now_s) for row in self._apps.values()]
 
     def get(self, uid: str) -> dict[str, Any]:
         """Errors: NotFound."""
-        if uid not in self._rows:
+        if uid not in self._apps:
             raise NotFound(f"There is no app '{uid}'.", fix="`twinstack app list` shows the apps.", uid=uid)
-        return self._shown(self._rows[uid], time.monotonic())
+        return self._shown(self._apps[uid], time.monotonic())
 
-    def _shown(self, row: AppRow, now_s: float) -> dict[str, Any]:
+    def _shown(self, row: App, now_s: float) -> dict[str, Any]:
         status = self._status.get(row.uid) or Status()
         return {
             "uid": row.uid,
@@ -218,7 +245,7 @@ class Apps:
         }
 
     def _name(self, uid: str) -> str:
-        row = self._rows.get(uid)
+        row = self._apps.get(uid)
         return row.name if row is not None else uid
 
 

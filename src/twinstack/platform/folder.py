@@ -2,7 +2,7 @@
 
 <data>/folder.json   {"mode", "instance", "created_at"}: written once; decides which mode may use the folder
 <data>/lock          held (flock) by the running server: the kernel releases it whatever ends the process
-<data>/server.json   {"pid", "started_at", "port", "url", "mode", "token"}, 0600: how to find and stop the server
+<data>/server.json   {"pid", "started_at", "port", "url", "mode", "token", "log"}, 0600: how to find and stop the server
 <data>/log.sqlite, store.sqlite, twinstack.toml, logs/, kafka/
 """
 
@@ -37,6 +37,7 @@ class Running:
     url: str
     mode: str
     token: str
+    log: str
 
     def alive(self) -> bool:
         try:
@@ -107,9 +108,10 @@ class Folder:
             fix=f"Use it, stop it with `twinstack down --data {self.path}`, or name another folder with --data.",
         )
 
-    def announce(self, port: int, mode: Mode, token: str) -> Running:
+    def announce(self, port: int, mode: Mode, token: str, log: str) -> Running:
         """Writes server.json for `down`, `doctor` and other commands."""
-        running = Running(os.getpid(), psutil.Process().create_time(), port, f"http://localhost:{port}", mode, token)
+        url = f"http://localhost:{port}"
+        running = Running(os.getpid(), psutil.Process().create_time(), port, url, mode, token, log)
         _write(self.path / "server.json", asdict(running), 0o600)
         return running
 

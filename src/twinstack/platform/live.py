@@ -32,11 +32,10 @@ WINDOW_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What the catalogue knows of a Datastream: its id (of this system's entity or copy), unit symbol and Thing."""
+    """What the catalogue knows of a Datastream: its id (of this system's entity or copy) and its unit's symbol."""
 
     id: int
     unit: str
-    label: str
 
 
 @dataclass(slots=True)
@@ -73,8 +72,8 @@ class Rate:
         return seen / min(WINDOW_S, max(1.0, now_s - self._since_s))
 
 
-Describe = Callable[[], Mapping[tuple[str, str], Description]]
-"""The catalogue: (system, log key) -> description; called by the live thread when a new name appears."""
+Describe = Callable[[str], Mapping[str, Description]]
+"""The catalogue of a system: log key -> description; called by the live thread when a new name appears."""
 
 
 class Live:
@@ -87,8 +86,8 @@ class Live:
         self._stop = threading.Event()
         self._values: dict[str, Value] = {}
         self._rates: dict[str, Rate] = {}
-        self._catalogue: Mapping[tuple[str, str], Description] = {}
-        self._catalogue_at_s = 0.0
+        self._catalogues: dict[str, Mapping[str, Description]] = {}
+        self._asked_s: dict[str, float] = {}
         self.version = 0
         self._thread = threading.Thread(target=self._run, name="live", daemon=True)
 
@@ -210,11 +209,12 @@ class Live:
         )
 
     def _description(self, system: str, name: str) -> Description | None:
-        found = self._catalogue.get((system, name))
-        if found is None and time.monotonic() - self._catalogue_at_s > _TOPICS_EVERY_S:
-            self._catalogue_at_s = time.monotonic()
-            self._catalogue = self._describe()
-            found = self._catalogue.get((system, name))
+        found = self._catalogues.get(system, {}).get(name)
+        now_s = time.monotonic()
+        if found is None and now_s - self._asked_s.get(system, float("-inf")) > _TOPICS_EVERY_S:
+            self._asked_s[system] = now_s
+            self._catalogues[system] = self._describe(system)
+            found = self._catalogues[system].get(name)
         return found
 
 

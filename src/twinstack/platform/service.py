@@ -7,7 +7,6 @@ import logging
 import secrets
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from twinstack.core import limits
@@ -16,18 +15,18 @@ from twinstack.core.settings import Settings
 from twinstack.log.connect import connect
 from twinstack.log.seam import Log
 from twinstack.platform.apps import Apps, NewApp, child_name, uid_of_child
+from twinstack.platform.catalogue import check_text, counts, descriptions
 from twinstack.platform.folder import Folder
-from twinstack.platform.live import Description, Live
+from twinstack.platform.live import Live
 from twinstack.platform.policy import Mode
 from twinstack.platform.supervisor import Child, Supervisor
 from twinstack.platform.systems import Systems
-from twinstack.platform.texts import check_app
 from twinstack.sensorthings.store import Store, open_store
 
 log = logging.getLogger(__name__)
 
 WORKERS = ("archive", "outbox")
-TOKEN_ENV = "TWINSTACK_TOKEN"
+TOKEN_ENV = "TWINSTACK_TOKEN"  # noqa: S105  (the name of a variable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +62,12 @@ class Platform:
         if mode.lab:
             systems.ensure(DEFAULT_SYSTEM)
         address = f"http://127.0.0.1:{port}" if settings.embedded else settings.log
-        apps = Apps(store, shared, systems, lambda new: check_app(store, new), address)
-        live = Live(shared, lambda: descriptions(store))
+
+        def check(new: NewApp) -> object:
+            return check_text(store, new.text, new.sources, new.target)
+
+        apps = Apps(store, shared, systems, check, address)
+        live = Live(shared, lambda system: descriptions(store, system))
         live.start()
 
         def on_line(name: str, line: dict[str, Any]) -> None:
@@ -77,9 +80,7 @@ class Platform:
 
         supervisor = Supervisor(folder.logs_path, on_line=on_line, on_state=on_state)
         token, epoch = secrets.token_urlsafe(32), f"{time.time_ns() // 1_000_000:x}"
-        return cls(
-            settings, mode, folder, port, token, epoch, shared, store, systems, apps, live, supervisor
-        )
+        return cls(settings, mode, folder, port, token, epoch, shared, store, systems, apps, live, supervisor)
 
     @property
     def url(self) -> str:
@@ -137,15 +138,11 @@ class Platform:
         self._start(self.apps.child(row))
         return self.apps.get(uid)
 
+    def count_datastreams(self) -> dict[str, int]:
+        """system -> number of its own Datastreams; for a worker thread."""
+        return counts(self.store)
+
     def close(self) -> None:
         self.live.stop()
         self.log.close()
         self.store.close()
-
-
-def descriptions(store: Store) -> dict[tuple[str, str], Description]:
-    """(system, log key) -> what the live values say of a Datastream."""
-    return {}
-
-
-__all__ = ["Path", "Platform"]

@@ -34,11 +34,16 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     "stopping": frozenset({"idle"}),
     "idle": frozenset({"starting"}),
 }
+MAY_CRASH = frozenset({"app", "program"})
+"""Kinds that are given up after 10 failures of their own in 10 minutes. A signal from outside (a kill, the kernel
+short of memory) is no failure of theirs, and archive and outbox are never given up: without them data would wait."""
+
 OnLine = Callable[[str, dict[str, Any]], None]
 OnState = Callable[[str, State, str], None]
 
 _BACKOFF_FIRST_S, _BACKOFF_MAX_S = 0.25, 30.0
-_HEALTHY_S = 60.0
+_HEALTHY_S = 10.0
+"""After running this long the back-off begins anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +156,13 @@ class Supervisor:
             now = time.monotonic()
             if now - started > _HEALTHY_S:
                 run.backoff_s = _BACKOFF_FIRST_S
-            run.crashes.append(now)
             reason = f"ended with {_code(code)}; see {self._logs / run.child.name}.log"
-            full = len(run.crashes) == run.crashes.maxlen
-            if full and now - run.crashes[0] < limits.APP_CRASH_WINDOW_MS / 1000:
-                self._set(run, "crashed", f"{reason} ({len(run.crashes)} times)")
-                return
+            if code > 0 and run.child.kind in MAY_CRASH:
+                run.crashes.append(now)
+                full = len(run.crashes) == run.crashes.maxlen
+                if full and now - run.crashes[0] < limits.APP_CRASH_WINDOW_MS / 1000:
+                    self._set(run, "crashed", f"{reason} ({len(run.crashes)} times)")
+                    return
             self._set(run, "failing", reason)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(run.wake.wait(), run.backoff_s)

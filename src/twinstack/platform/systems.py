@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from twinstack.core import limits
 from twinstack.core.errors import Conflict, UnknownSystem
 from twinstack.core.names import SystemName, parse_system
 from twinstack.core.settings import Settings
 from twinstack.log.seam import Admin, TopicSpec
+from twinstack.sensorthings.store import Store, systems
+from twinstack.sensorthings.store.systems import SystemRow
 
 log = logging.getLogger(__name__)
 
@@ -27,23 +29,6 @@ TRANSITIONS: Mapping[str, frozenset[str]] = {
     "deleting": frozenset({"gone"}),
     "gone": frozenset(),
 }
-
-
-class SystemRow(Protocol):
-    """What is read of the store's rows."""
-
-    @property
-    def id(self) -> int: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def company(self) -> str: ...
-    @property
-    def state(self) -> str: ...
-    @property
-    def partitions(self) -> int: ...
-    @property
-    def version(self) -> int: ...
 
 
 def topic_specs(
@@ -63,7 +48,7 @@ def topic_specs(
 class Systems:
     """Used from any thread; `admin` belongs to this object."""
 
-    def __init__(self, store: Any, admin: Admin, settings: Settings) -> None:
+    def __init__(self, store: Store, admin: Admin, settings: Settings) -> None:
         self._store = store
         self._admin = admin
         self._size = settings.size
@@ -88,10 +73,11 @@ class Systems:
                 system=name,
             )
 
-    def create(self, name: str, size: str | None = None, *, allow_reserved: bool = False) -> dict[str, Any]:
+    def create(self, name: str, size: str | None = None) -> dict[str, Any]:
         """A new system with its topics. Errors: InvalidName, Conflict (the name, or one too like it, is taken)."""
-        system = parse_system(name, allow_reserved=allow_reserved)
-        row = self._store.create_system(name, PARTITIONS[size or self._size], state="creating")
+        system = parse_system(name)
+        partitions = PARTITIONS[size or self._size]
+        row = self._store.write(lambda tx: systems.create(tx, name, partitions, state="creating"), emits=False).result()
         self._make_topics(system, row.partitions)
         return _shown(self._move(row, "ready"))
 
@@ -113,12 +99,13 @@ class Systems:
         for row in self._store.systems():
             system = parse_system(row.name, allow_reserved=True)
             missing = [topic for topic in system.topics if topic not in existing]
+            broken = row
             if row.state == "ready" and missing:
                 log.warning("%s lost %s: made again, empty", row.name, ", ".join(missing))
-                row = self._move(row, "degraded")
-            if row.state in ("creating", "degraded"):
+                broken = self._move(row, "degraded")
+            if broken.state in ("creating", "degraded"):
                 self._make_topics(system, row.partitions)
-                self._move(row, "ready")
+                self._move(broken, "ready")
 
     def _find(self, name: str) -> SystemRow | None:
         return next((row for row in self._store.systems() if row.name == name), None)
@@ -135,8 +122,7 @@ class Systems:
         if state not in TRANSITIONS[row.state]:
             allowed = sorted(TRANSITIONS[row.state])
             raise Conflict(f"{row.name} is {row.state}.", fix="", state=row.state, allowed=allowed)
-        moved: SystemRow = self._store.set_system_state(row.name, state)
-        return moved
+        return self._store.set_system_state(row.name, state).result()
 
 
 def _shown(row: SystemRow) -> dict[str, Any]:
@@ -150,5 +136,3 @@ def _shown(row: SystemRow) -> dict[str, Any]:
         "topics": list(parse_system(row.name, allow_reserved=True).topics),
         "version": row.version,
     }
-
-

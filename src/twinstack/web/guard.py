@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+import time
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twinstack.core import limits
 from twinstack.platform.policy import Action, Actor, Mode, Object, decide, is_loopback
+from twinstack.web.metrics import Requests
 from twinstack.web.problem import problem
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
@@ -33,8 +35,11 @@ _UPLOADS = ("/CreateObservations", "/$batch", "/instances")
 class Guard:
     """`token` is what this server's own child processes send as `Authorization: Bearer`."""
 
-    def __init__(self, app: ASGIApp, *, mode: Mode, hosts: Iterable[str] = (), token: str = "") -> None:
+    def __init__(
+        self, app: ASGIApp, *, mode: Mode, requests: Requests, hosts: Iterable[str] = (), token: str = ""
+    ) -> None:
         self.app = app
+        self._requests = requests
         self._mode = mode
         self._hosts = frozenset(h.lower() for h in (*LOOPBACK_HOSTS, *hosts))
         self._token = token.encode()
@@ -49,8 +54,16 @@ class Guard:
         trace = secrets.token_hex(8)
         scope["twinstack.trace"] = trace
         headers = dict(scope["headers"])
-        scope["twinstack.actor"] = actor = self._actor(scope, headers)
+        scope["twinstack.actor"] = self._actor(scope, headers)
         answer = _Answer(send, trace)
+        started = time.monotonic()
+        try:
+            await self._answer(scope, receive, headers, answer)
+        finally:
+            self._requests.add(scope["path"], scope["method"], answer.status, time.monotonic() - started)
+
+    async def _answer(self, scope: Scope, receive: Receive, headers: dict[bytes, bytes], answer: _Answer) -> None:
+        actor, trace = scope["twinstack.actor"], scope["twinstack.trace"]
         refused = self._refusal(scope, headers, actor)
         if refused is None:
             limit = body_limit(scope["path"])
@@ -163,10 +176,12 @@ class _Answer:
         self._send = send
         self._trace = trace
         self.started = False
+        self.status = 0
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
+            self.status = message["status"]
             headers = [*message.get("headers", ()), (b"twinstack-trace", self._trace.encode()), *SECURITY_HEADERS]
             message = {**message, "headers": headers}
         await self._send(message)

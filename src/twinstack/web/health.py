@@ -36,7 +36,7 @@ class Health:
     def _check(self) -> dict[str, dict[str, str]]:
         checks = {
             "log": _try(lambda: self._platform.log.ping(_PING_S)),
-            "store": _try(lambda: self._platform.store.ping()),
+            "store": _try(lambda: self._platform.store.info("uuid")),
         }
         for name, child in self._platform.supervisor.states().items():
             if child["kind"] == "worker":

@@ -15,7 +15,18 @@ from starlette.responses import Response
 
 from twinstack import __version__
 
-_DOORS = ("/api/log/v1", "/api/v1", "/v1.0", "/v1.1", "/topics", "/consumers", "/brokers", "/live", "/static", "/metrics")
+_DOORS = (
+    "/api/log/v1",
+    "/api/v1",
+    "/v1.0",
+    "/v1.1",
+    "/topics",
+    "/consumers",
+    "/brokers",
+    "/live",
+    "/static",
+    "/metrics",
+)
 
 
 class Requests:
@@ -27,7 +38,9 @@ class Requests:
 
     def add(self, path: str, method: str, status: int, seconds: float) -> None:
         door = next((d for d in _DOORS if path.startswith(d)), "/")
-        self.count[(door, method if method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE") else "other", status)] += 1
+        self.count[
+            (door, method if method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE") else "other", status)
+        ] += 1
         self.seconds[door] += seconds
 
 

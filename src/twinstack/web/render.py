@@ -13,6 +13,8 @@ from starlette.responses import HTMLResponse
 from twinstack import __version__
 
 _SIGNIFICANT = 6
+_PLAIN_MAX = 1e15
+_DIGITS_MAX = 12
 _SYMBOLS = {"degC": "°C", "degF": "°F", "deg": "°"}
 
 
@@ -47,11 +49,13 @@ def result(value: Any) -> str:
     """A result as the page's script writes it too: numbers with six significant digits."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and not value.is_integer():
-        digits = _SIGNIFICANT - 1 - math.floor(math.log10(abs(value)))
-        return f"{round(value, digits):.{max(0, digits)}f}".rstrip("0").rstrip(".") if -6 < digits < 20 else f"{value:g}"
     if isinstance(value, float):
-        return str(int(value)) if abs(value) < 1e15 else f"{value:g}"
+        if value.is_integer() and abs(value) < _PLAIN_MAX:
+            return str(int(value))
+        digits = _SIGNIFICANT - 1 - math.floor(math.log10(abs(value)))
+        if not 0 < digits < _DIGITS_MAX:
+            return f"{value:g}"
+        return f"{value:.{digits}f}".rstrip("0").rstrip(".")
     return "null" if value is None else str(value)
 
 

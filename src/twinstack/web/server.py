@@ -13,7 +13,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -37,7 +37,8 @@ _CLOSE_S = 3
 _BACKLOG = 1024
 
 OnReady = Callable[[Platform], None]
-Programs = Callable[[Platform], Sequence[Child]]
+Programs = Callable[[Platform], Awaitable[Sequence[Child]]]
+"""What runs beside the server (the demo's programs); called once the server is ready."""
 
 
 def run(settings: Settings, mode: Mode, *, on_ready: OnReady, programs: Programs | None = None) -> None:
@@ -140,7 +141,7 @@ class _Process:
         app, stream = build(self._platform)
         server = _Server(_config(app))
         serving = loop.create_task(server.serve(sockets=self._sockets))
-        while not server.started and not serving.done():
+        while not server.started and not serving.done():  # noqa: ASYNC110  (uvicorn tells it by this flag alone)
             await asyncio.sleep(0.005)
         if server.started:
             self._platform.announce()
@@ -160,7 +161,7 @@ class _Process:
         """After `ready`: nobody waits for them."""
         try:
             await self._platform.start_children()
-            for child in self._programs(self._platform) if self._programs else ():
+            for child in await self._programs(self._platform) if self._programs else ():
                 self._platform.supervisor.start(child)
         except TwinstackError as error:
             log.error("starting the child processes: %s", error)

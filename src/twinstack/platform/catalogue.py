@@ -1,0 +1,73 @@
+"""The Datastreams of systems as pages and checks want them, from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from twinstack.core.ids import named_uid
+from twinstack.platform.live import Description
+from twinstack.sensorthings.store import Store
+from twinstack.sensorthings.store.tables import datastream, system
+from twinstack.streams.catalogue import Datastream, SystemCatalogue
+from twinstack.streams.plan import make_plan
+from twinstack.streams.spec import AppSpec
+
+
+def descriptions(store: Store, name: str) -> dict[str, Description]:
+    """Log key -> what a last value on the system's topics needs. A received copy has the log key of its source."""
+    return {
+        entity["log_key"]: Description(
+            entity["@iot.id"], str((entity.get("unitOfMeasurement") or {}).get("symbol") or "")
+        )
+        for entity in store.catalogue(name)
+    }
+
+
+def counts(store: Store) -> dict[str, int]:
+    """System -> number of its own Datastreams."""
+    query = (
+        sa.select(system.c.name, sa.func.count())
+        .join(datastream, datastream.c.system_id == system.c.id)
+        .where(datastream.c.copy_of.is_(None))
+        .group_by(system.c.name)
+    )
+    with store.reader() as connection:
+        return {name: int(n) for name, n in connection.execute(query)}
+
+
+class StoreCatalogue:
+    """`streams.catalogue.Catalogue` from the store: at deploy `<system>.meta` may still be on its way to the log."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._systems: dict[str, SystemCatalogue] = {}
+
+    def snapshot(self, systems: Sequence[str]) -> dict[str, SystemCatalogue]:
+        """Errors: UnknownSystem."""
+        for name in systems:
+            self._systems.setdefault(name, SystemCatalogue(name))
+        self.refresh()
+        return {name: self._systems[name] for name in systems}
+
+    def refresh(self) -> bool:
+        changed = False
+        for name, known in self._systems.items():
+            found = [Datastream.of_entity(e["log_key"], e, name) for e in self._store.catalogue(name)]
+            fresh = {stream.log_key: stream for stream in found}
+            changed |= fresh != known.by_key
+            known.by_key = fresh
+        return changed
+
+    def close(self) -> None:
+        """Nothing is held open between calls."""
+
+
+def check_text(store: Store, text: str, sources: Sequence[str], target: str) -> list[dict[str, Any]]:
+    """The warnings about an app's text, checked against the Datastreams of its sources. Errors: QueryError."""
+    spec = AppSpec(uid=named_uid(target, ""), name="check", target=target, sources=tuple(sources), text=text)
+    plan = make_plan(spec, StoreCatalogue(store))
+    return [asdict(warning) for warning in plan.checked.warnings]
