@@ -14,6 +14,7 @@ fields for programs. The command line turns it into `exit_code`, the HTTP doors 
       NotFound, UnknownSystem, UnknownTopic
       PermissionDenied
       Conflict
+        Stale                       it changed since the caller read it
       Unavailable                   the other side cannot answer now; safe to repeat
         Unreachable, TimedOut, StorageFull, QueueFull
       LogError                      what a log says to its callers
@@ -133,6 +134,13 @@ class Conflict(TwinstackError):
     code = "conflict"
     exit_code = 5
     http_status = 409
+
+
+class Stale(Conflict):
+    """The thing changed since the caller read it (its ETag is another one)."""
+
+    code = "stale"
+    http_status = 412
 
 
 class Unavailable(TwinstackError):
