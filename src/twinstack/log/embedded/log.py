@@ -1,0 +1,334 @@
+"""EmbeddedLog: the whole log of one machine in one SQLite file that one process opens.
+
+It is a seam.Log for callers in this process (each waits on its own thread), a Transport below the shared producer,
+consumer and transaction, and the ground of `aio.AsyncLog` for a server's event loop.
+
+Durability: with fsync="normal" whatever was acknowledged survives the death of the process (kill -9) at any instant;
+when the machine loses power or its kernel dies, the last seconds before it may be lost, never torn: the log is then as
+it was after some earlier commit. fsync="full" waits for the disk at each commit and loses nothing acknowledged.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import apsw
+
+from twinstack.log.embedded.catalog import Catalog, Partition
+from twinstack.log.embedded.database import Database, Fsync, every, mapped_errors
+from twinstack.log.embedded.groups import Groups
+from twinstack.log.embedded.housekeeping import Checkpointer, Housekeeping, set_begin
+from twinstack.log.embedded.reader import Reader
+from twinstack.log.embedded.writer import Action, Done, Offsets, Owner, Row, Write, Writer
+from twinstack.log.packed.consumer import PackedConsumer
+from twinstack.log.packed.format import Head, head
+from twinstack.log.packed.producer import PackedProducer
+from twinstack.log.packed.transaction import PackedTransaction
+from twinstack.log.packed.transport import Assignment, Fetched, Membership, Part, TopicLayout, Want
+from twinstack.log.seam import (
+    EARLIEST,
+    LATEST,
+    Admin,
+    Consumer,
+    Producer,
+    Start,
+    TopicInfo,
+    TopicPartition,
+    TopicSpec,
+    Transaction,
+)
+
+Listener = Callable[[Sequence[int] | None], None]
+"""Called by the writer after each COMMIT with the partition ids that grew; None: groups may have moved on."""
+
+
+def wall_clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class EmbeddedLog:
+    """`path`: the file, or a folder that holds `log.sqlite`. Errors: Conflict when another process has it open."""
+
+    def __init__(self, path: str | Path, *, fsync: Fsync = "normal", now_ms: Callable[[], int] = wall_clock_ms) -> None:
+        self.now_ms = now_ms
+        self._closed = False
+        self._grown = threading.Condition()
+        self._database = Database(Path(path), fsync)
+        with mapped_errors():
+            self._database.writer.execute("DELETE FROM member WHERE local")  # that process is gone
+            self.catalog = Catalog(self._database.writer)
+            self.groups = Groups(self._database.writer, self._partition_count, now_ms)
+        self.reader = Reader(self._database, self.catalog)
+        self._listeners: tuple[Listener, ...] = (self._wake_threads,)
+        self.writer = Writer(self._database, self.catalog, self.groups, now_ms)
+        self.writer.on_commit = self._notify
+        self._checkpointer = Checkpointer(self._database, self.writer)
+        self.writer.after_transaction = self._checkpointer.after_transaction
+        self.housekeeping = Housekeeping(self._database, self.catalog, self.groups, self.writer, now_ms)
+        self.housekeeping.leave = lambda group, members: self.act(self.leaving(group, members))
+        self.housekeeping.start()
+
+    def _partition_count(self, topic: str) -> int | None:
+        found = self.catalog.topics.get(topic)
+        return found.info.partitions if found else None
+
+    # seam.Log
+
+    def producer(self, *, client_id: str = "twinstack", linger_ms: int = 5) -> Producer:
+        """`linger_ms` is not needed here: records that come while a commit is under way gather by themselves."""
+        return PackedProducer(self)
+
+    def consumer(self, *, group: str | None = None, client_id: str = "twinstack", start: Start = LATEST) -> Consumer:
+        return PackedConsumer(self, group, start)
+
+    def transaction(self, transactional_id: str, *, timeout_ms: int = 30_000) -> Transaction:
+        """`timeout_ms` is not needed here: an open transaction is nothing that others could wait for."""
+        return PackedTransaction(self, transactional_id)
+
+    def admin(self) -> Admin:
+        return EmbeddedAdmin(self)
+
+    def ping(self, timeout_s: float = 5.0) -> None:
+        """Answers when the writer does."""
+        self.writer.call(lambda done: Action(lambda connection: None, done))
+
+    def close(self) -> None:
+        """What waits is committed; calls after this get FatalLogError."""
+        if self._closed:
+            return
+        self._closed = True
+        self.housekeeping.stop()
+        self.writer.stop()
+        self._checkpointer.stop()
+        self._database.close()
+        self._notify(None)
+
+    # Listening to commits
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Adds a listener; the returned function removes it. It runs on the writer thread and must not block."""
+        self._listeners = (*self._listeners, listener)
+
+        def remove() -> None:
+            self._listeners = tuple(other for other in self._listeners if other is not listener)
+
+        return remove
+
+    def _notify(self, partitions: Sequence[int] | None) -> None:
+        for listener in self._listeners:
+            listener(partitions)
+
+    def _wake_threads(self, partitions: Sequence[int] | None) -> None:
+        with self._grown:
+            self._grown.notify_all()
+
+    # Transport: calls that wait on the caller's thread
+
+    def layout(self, topic: str) -> TopicLayout:
+        return self.catalog.topic(topic).layout
+
+    def append(self, parts: Sequence[Part], producer: str, sequence: int) -> list[int]:
+        """In process no answer is lost, so nothing is kept for a retry."""
+        rows = self.rows(parts)
+        answer: list[int] = self.writer.call(lambda done: Write(rows, done))
+        return answer
+
+    def init(self, transactional_id: str) -> int:
+        epoch: int = self.act(lambda connection: self.writer.init(connection, transactional_id))
+        return epoch
+
+    def commit(
+        self,
+        transactional_id: str,
+        epoch: int,
+        sequence: int,
+        parts: Sequence[Part],
+        group: str | None,
+        offsets: Mapping[TopicPartition, int],
+    ) -> None:
+        rows = self.rows(parts)
+        owner = Owner(transactional_id, epoch, sequence)
+        stored = self.offsets(group, None, offsets)
+        self.writer.call(lambda done: Write(rows, done, owner, stored))
+
+    def fetch(
+        self, wants: Sequence[Want], wait_ms: int, records_max: int, bytes_max: int, membership: Membership | None
+    ) -> Fetched:
+        end = time.monotonic() + wait_ms / 1000
+        while True:
+            moved = self.groups.moved(membership) if membership else None
+            if moved is not None:
+                return Fetched([], [], moved)
+            fetched = self.reader.fetch(wants, records_max, bytes_max)
+            if fetched.batches or fetched.lost:
+                return fetched
+            with self._grown:
+                left = end - time.monotonic()
+                if self.reader.ready(wants):
+                    continue
+                if left <= 0 or self._closed or not self._grown.wait(left):
+                    return fetched
+
+    def resolve(self, positions: Mapping[TopicPartition, int | Start]) -> dict[TopicPartition, int]:
+        found: dict[TopicPartition, int] = {}
+        for tp, position in positions.items():
+            partition = self.catalog.place(tp)
+            if position == EARLIEST:
+                found[tp] = partition.begin
+            elif position == LATEST:
+                found[tp] = partition.next
+            else:
+                found[tp] = int(position)
+        return found
+
+    def join(self, group: str, topics: Sequence[str], member: str) -> Assignment:
+        assignment: Assignment = self.act(self.joining(group, topics, member, local=True))
+        return assignment
+
+    def moved(self, membership: Membership) -> Assignment | None:
+        return self.groups.moved(membership)
+
+    def leave(self, group: str, member: str) -> None:
+        if not self._closed:
+            self.act(self.leaving(group, [member]))
+
+    def commit_offsets(self, group: str, membership: Membership | None, offsets: Mapping[TopicPartition, int]) -> None:
+        stored = self.offsets(group, membership, offsets)
+        self.writer.call(lambda done: Write([], done, None, stored))
+
+    def committed(self, group: str) -> dict[TopicPartition, int]:
+        with self._database.reading() as connection:
+            rows = every(connection, "SELECT partition, next FROM committed WHERE grp = ?", group)
+        places = ((self.catalog.by_id.get(uid), following) for uid, following in rows)
+        return {TopicPartition(place.topic, place.number): following for place, following in places if place}
+
+    # The pieces of a call, for callers that wait in their own way
+
+    def act(self, run: Callable[[apsw.Connection], Any]) -> Any:
+        return self.writer.call(lambda done: Action(run, done))
+
+    def rows(self, parts: Sequence[Part], check: Callable[[bytes, int], Head] | None = None) -> list[Row]:
+        """Parts as rows; `check` takes batch and largest record (packed.format.verify for those of strangers)."""
+        rows = []
+        for topic, partition, blob in parts:
+            found = check(blob, self.layout(topic).record_bytes_max) if check else head(blob)
+            self.catalog.partition(topic, partition)
+            rows.append(Row(topic, partition, found.records, found.newest_ms, blob))
+        return rows
+
+    def offsets(
+        self, group: str | None, membership: Membership | None, offsets: Mapping[TopicPartition, int]
+    ) -> Offsets | None:
+        if not offsets or group is None:
+            return None
+        return Offsets(group, membership, {self.catalog.place(tp).id: following for tp, following in offsets.items()})
+
+    def joining(
+        self, group: str, topics: Sequence[str], member: str, *, local: bool
+    ) -> Callable[[apsw.Connection], Callable[[], Assignment]]:
+        """An action: the group moves on with this member in it."""
+
+        def run(connection: apsw.Connection) -> Callable[[], Assignment]:
+            for topic in topics:
+                self.catalog.topic(topic)
+            publish = self.groups.join(connection, group, topics, member, local)
+
+            def published() -> Assignment:
+                assignment = publish()
+                self._notify(None)
+                return assignment
+
+            return published
+
+        return run
+
+    def leaving(self, group: str, members: Sequence[str]) -> Callable[[apsw.Connection], Callable[[], None]]:
+        def run(connection: apsw.Connection) -> Callable[[], None]:
+            publish = self.groups.leave(connection, group, members)
+
+            def published() -> None:
+                publish()
+                self._notify(None)
+
+            return published
+
+        return run
+
+
+class EmbeddedAdmin:
+    def __init__(self, log: EmbeddedLog) -> None:
+        self._log = log
+        self._catalog = log.catalog
+
+    def create_topics(self, specs: Sequence[TopicSpec]) -> dict[str, Literal["created", "exists"]]:
+        def run(connection: apsw.Connection) -> Callable[[], dict[str, Literal["created", "exists"]]]:
+            outcome = self._catalog.create(connection, specs)
+
+            def publish() -> dict[str, Literal["created", "exists"]]:
+                for name, what in outcome.items():
+                    if what == "created":
+                        self._catalog.load(connection, name)
+                return outcome
+
+            return publish
+
+        result: dict[str, Literal["created", "exists"]] = self._log.act(run)
+        return result
+
+    def delete_topics(self, names: Sequence[str]) -> None:
+        def run(connection: apsw.Connection) -> Callable[[], None]:
+            there = self._catalog.delete(connection, names)
+            moved = self._log.groups.topics_changed(connection, there)
+
+            def publish() -> None:
+                for name in there:
+                    self._catalog.drop(name)
+                for group_moves in moved:
+                    group_moves()
+                self._log._notify(None)
+
+            return publish
+
+        self._log.act(run)
+
+    def topics(self) -> dict[str, TopicInfo]:
+        return {name: topic.info for name, topic in list(self._catalog.topics.items())}
+
+    def describe(self, topic: str) -> TopicInfo:
+        return self._catalog.topic(topic).info
+
+    def beginning_offsets(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        return {tp: self._catalog.place(tp).begin for tp in tps}
+
+    def end_offsets(self, tps: Sequence[TopicPartition], *, committed: bool = True) -> dict[TopicPartition, int]:
+        """Open transactions are not on this log: both ends are the same."""
+        return {tp: self._catalog.place(tp).next for tp in tps}
+
+    def offsets_at(self, tps: Sequence[TopicPartition], timestamp_ms: int) -> dict[TopicPartition, int]:
+        return {tp: self._log.reader.offset_at(self._catalog.place(tp), timestamp_ms) for tp in tps}
+
+    def delete_records(self, before: Mapping[TopicPartition, int]) -> None:
+        def run(connection: apsw.Connection) -> Callable[[], None]:
+            places: list[tuple[Partition, int]] = [(self._catalog.place(tp), before[tp]) for tp in before]
+            publish = [set_begin(connection, place, min(begin, place.next)) for place, begin in places]
+
+            def published() -> None:
+                for each in publish:
+                    each()
+
+            return published
+
+        self._log.act(run)
+
+    def delete_group(self, group: str) -> None:
+        self._log.act(lambda connection: self._log.groups.delete(connection, group))
+
+    def group_offsets(self, group: str) -> dict[TopicPartition, int]:
+        return self._log.committed(group)
+
+
+__all__ = ["Done", "EmbeddedLog"]
