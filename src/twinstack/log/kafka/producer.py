@@ -1,0 +1,305 @@
+"""A producer on Kafka: idempotent, in order, with back-pressure instead of loss.
+
+librdkafka calls Python once per record only when somebody asks for the deliveries. Without `on_delivery` just failures
+come back; the first record that wants a report makes the producer flush and open a client that reports all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import Producer as Handle
+
+from twinstack.core import limits
+from twinstack.core.errors import FatalLogError, QueueFull, RecordTooLarge, TwinstackError, Undelivered, Unreachable
+from twinstack.core.errors import TimedOut as TimedOutError
+from twinstack.log.kafka.facade import Connection, KafkaHeaders, to_headers
+from twinstack.log.seam import Delivery, DeliveryCallback, Headers, OutRecord
+
+RecordBytesMax = Callable[[str], int]
+
+BATCH_OVERHEAD_BYTES = 128
+"""Of a batch with one record: 61 bytes of the batch, some of the record's lengths, and room for both to grow."""
+_BATCH_BYTES = 1_000_000
+_POLL_EVERY = 500
+_ASSUMED_FOR_S = 10.0
+
+SETTINGS: dict[str, Any] = {
+    "enable.idempotence": True,
+    # Java's default partitioner: everybody puts a key on the same partition.
+    "partitioner": "murmur2_random",
+    # Records without key are spread one by one, not in runs of some milliseconds.
+    "sticky.partitioning.linger.ms": 0,
+    "compression.type": "lz4",
+    "batch.num.messages": 100_000,
+    "queue.buffering.max.messages": limits.PRODUCER_QUEUE_RECORDS_MAX,
+    "queue.buffering.max.kbytes": limits.PRODUCER_QUEUE_BYTES_MAX // limits.KIB,
+    "message.max.bytes": limits.DERIVED_RECORD_BYTES_MAX + 64 * limits.KIB,
+}
+
+
+def size_of(value: bytes | None, key: bytes | None, headers: Headers) -> int:
+    size = len(value or b"") + len(key or b"")
+    return size + sum(len(name) * 4 + len(content) + 4 for name, content in headers) if headers else size
+
+
+def too_large(topic: str, size: int, limit: int) -> RecordTooLarge:
+    return RecordTooLarge(
+        f"A record of {size} bytes does not fit on the topic '{topic}', which takes {limit} bytes.",
+        fix="Send smaller records.",
+        topic=topic,
+        size=size,
+        limit=limit,
+    )
+
+
+class TopicLimits:
+    """The largest record of each topic, asked once; assumed for a while when no broker answers."""
+
+    def __init__(self, record_bytes_max: RecordBytesMax) -> None:
+        self._ask = record_bytes_max
+        self.known: dict[str, int] = {}
+        self._assumed_until = 0.0
+
+    def of(self, topic: str) -> int:
+        """Errors: UnknownTopic, InvalidName."""
+        limit = self.known.get(topic)
+        if limit is not None:
+            return limit
+        if time.monotonic() < self._assumed_until:
+            return limits.DERIVED_RECORD_BYTES_MAX
+        try:
+            limit = self._ask(topic) - BATCH_OVERHEAD_BYTES
+        except (Unreachable, TimedOutError):
+            # The producer's promise is to queue while the brokers are away.
+            self._assumed_until = time.monotonic() + _ASSUMED_FOR_S
+            return limits.DERIVED_RECORD_BYTES_MAX
+        self.known[topic] = limit
+        return limit
+
+
+class KafkaProducer:
+    def __init__(
+        self, connection: Connection, record_bytes_max: RecordBytesMax, *, client_id: str, linger_ms: int
+    ) -> None:
+        self._connection = connection
+        self._watch = connection.watch()
+        self._client_id = client_id
+        self._linger_ms = linger_ms
+        self._limits = TopicLimits(record_bytes_max)
+        self._batch_bytes = _BATCH_BYTES
+        self._reports = False
+        self._handle: Handle | None = None
+        self._closed = False
+        self._failed = 0
+        self._first_error: TwinstackError | None = None
+        self._callbacks_run = 0
+        self._since_poll = 0
+
+    def send(self, record: OutRecord, on_delivery: DeliveryCallback | None = None) -> None:
+        limit = self._prepare(record.topic, reports=on_delivery is not None)
+        size = size_of(record.value, record.key, record.headers)
+        if size > limit:
+            raise too_large(record.topic, size, limit)
+        self._produce(
+            record.topic,
+            record.value,
+            record.key,
+            -1 if record.partition is None else record.partition,
+            on_delivery=partial(self._report, on_delivery) if on_delivery else None,
+            timestamp=record.timestamp_ms or 0,
+            headers=to_headers(record.headers),
+        )
+        self._since_poll += 1
+        if self._since_poll >= _POLL_EVERY:
+            self.poll()
+
+    def send_many(
+        self,
+        topic: str,
+        values: Sequence[bytes],
+        *,
+        key: bytes | None = None,
+        keys: Sequence[bytes | None] | None = None,
+        headers: Sequence[Headers] | None = None,
+        on_delivery: DeliveryCallback | None = None,
+    ) -> None:
+        if not values:
+            return
+        limit = self._prepare(topic, reports=on_delivery is not None)
+        check_sizes(topic, values, keys if keys is not None else [key], headers, limit)
+        report = partial(self._report, on_delivery) if on_delivery else None
+        produce = self._open().produce
+        for start in range(0, len(values), _POLL_EVERY):
+            chunk = range(start, min(start + _POLL_EVERY, len(values)))
+            for i in chunk:
+                own_key = key if keys is None else keys[i]
+                own_headers = None if headers is None else to_headers(headers[i])
+                try:
+                    if own_headers is None and report is None:
+                        produce(topic, values[i], own_key)
+                    else:
+                        produce(topic, values[i], own_key, on_delivery=report, headers=own_headers)
+                except (BufferError, KafkaException):
+                    # The slow way knows how to wait and how to begin anew.
+                    self._produce(topic, values[i], own_key, -1, on_delivery=report, timestamp=0, headers=own_headers)
+                    produce = self._open().produce
+            self.poll()
+
+    def poll(self) -> int:
+        self._since_poll = 0
+        before = self._callbacks_run
+        if self._handle is not None:
+            self._handle.poll(0)
+        return self._callbacks_run - before
+
+    def flush(self, timeout_s: float) -> None:
+        waiting = self._handle.flush(max(0.0, timeout_s)) if self._handle is not None else 0
+        count, first = self._failed + waiting, self._first_error
+        self._failed, self._first_error = 0, None
+        if count:
+            cause = first.message if first else "no acknowledgement within the time."
+            raise Undelivered(count, cause, fix=first.fix if first else "Check that the brokers answer, flush again.")
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self.flush(timeout_s)
+        finally:
+            handle, self._handle = self._handle, None
+            if handle is not None:
+                _release(handle)
+
+    # Opening
+
+    def _prepare(self, topic: str, *, reports: bool) -> int:
+        """The topic's record limit, with a client that fits: one that reports, and whose batches the topic takes."""
+        limit = self._limits.known.get(topic) or self._limits.of(topic)
+        if (reports and not self._reports) or limit < self._batch_bytes:
+            self._reports = self._reports or reports
+            self._batch_bytes = min(self._batch_bytes, max(limit, 1))
+            self._renew()
+        return limit
+
+    def _open(self) -> Handle:
+        if self._closed:
+            raise FatalLogError("The producer is closed.", fix="Open a new one.")
+        if self._handle is None:
+            own = {
+                "linger.ms": self._linger_ms,
+                "batch.size": self._batch_bytes,
+                "delivery.timeout.ms": limits.DELIVERY_TIMEOUT_MS,
+                "delivery.report.only.error": not self._reports,
+                "on_delivery": self._failure,
+            }
+            self._handle = self._connection.producer(self._watch, SETTINGS | own, client_id=self._client_id)
+        return self._handle
+
+    def _renew(self) -> None:
+        """A new client with other settings. The old one is flushed first: order is kept."""
+        if self._handle is None:
+            return
+        if self._handle.flush(limits.PRODUCER_BLOCK_MS_MAX / 1000):
+            raise self._queue_full()
+        _release(self._handle)
+        self._handle = None
+
+    # Sending
+
+    def _produce(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        partition: int,
+        *,
+        on_delivery: Callable[[KafkaError | None, Message], None] | None,
+        timestamp: int,
+        headers: KafkaHeaders | None,
+    ) -> None:
+        """Queues one record; waits for room; begins anew, once, with a client that broke for good."""
+        deadline: float | None = None
+        renewed = False
+        while True:
+            try:
+                self._open().produce(
+                    topic, value, key, partition, on_delivery=on_delivery, timestamp=timestamp, headers=headers
+                )
+                return
+            except BufferError:
+                now = time.monotonic()
+                deadline = deadline or now + limits.PRODUCER_BLOCK_MS_MAX / 1000
+                if now >= deadline:
+                    raise self._queue_full() from None
+                self._open().poll(0.05)
+            except KafkaException as failure:
+                error: KafkaError = failure.args[0]
+                if renewed or error.code() != KafkaError._FATAL:
+                    raise self._watch.error(error, f"send to '{topic}'", topic) from None
+                renewed = True
+                _release(self._open())
+                self._handle = None
+
+    def _queue_full(self) -> QueueFull:
+        return QueueFull(
+            f"The queue to {self._connection.servers} is full and did not empty for "
+            f"{limits.PRODUCER_BLOCK_MS_MAX // 1000} s.",
+            fix="Check that the brokers answer; send the record again: it was not taken.",
+        )
+
+    # Reports; called by librdkafka inside produce, poll and flush, on the thread of the caller
+
+    def _failure(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._note(error, message)
+
+    def _report(self, callback: DeliveryCallback, error: KafkaError | None, message: Message) -> None:
+        self._callbacks_run += 1
+        if error is not None:
+            callback(self._note(error, message))
+            return
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        assert topic is not None and partition is not None and offset is not None
+        callback(Delivery(topic, partition, offset))
+
+    def _note(self, error: KafkaError, message: Message) -> TwinstackError:
+        topic = message.topic()
+        mapped = self._watch.error(error, f"store a record on '{topic}'", topic)
+        self._failed += 1
+        self._first_error = self._first_error or mapped
+        if topic is not None:
+            self._limits.known.pop(topic, None)  # it may have been made anew with other limits
+        return mapped
+
+
+def check_sizes(
+    topic: str,
+    values: Sequence[bytes | None],
+    keys: Sequence[bytes | None],
+    headers: Sequence[Headers] | None,
+    limit: int,
+) -> None:
+    """All or none: raises RecordTooLarge before the first record is queued."""
+    largest = max(len(value or b"") for value in values) + max(len(key or b"") for key in keys)
+    if headers is not None:
+        largest += max(size_of(None, None, h) for h in headers)
+    if largest <= limit:
+        return
+    for i, value in enumerate(values):
+        size = size_of(value, keys[i] if len(keys) == len(values) else keys[0], headers[i] if headers else ())
+        if size > limit:
+            raise too_large(topic, size, limit)
+
+
+def _release(handle: Handle) -> None:
+    """Gives up what is still queued, with its reports, and ends the client's threads."""
+    if len(handle):
+        handle.purge()
+        handle.flush(1.0)
+    handle.close()

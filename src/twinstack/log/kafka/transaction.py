@@ -1,0 +1,309 @@
+"""A transactional producer on Kafka, as a small state machine.
+
+    READY --send, commit--> OPEN --commit--> READY          what librdkafka says decides where an error leads:
+    OPEN --error--> BROKEN --abort--> READY                 retriable          the same call again
+    any --slow commit or abort--> STALE --abort--> READY    txn_requires_abort BROKEN (TransactionAborted)
+    any --fenced or fatal--> LOST --close--> CLOSED         fatal              LOST (Fenced, FatalLogError)
+
+STALE: a request of the transaction before may still be on its way to the broker and would end the next one (Kafka's
+KAFKA-17754; librdkafka does not speak KIP-890 yet). Only a new producer epoch keeps it out. Taking a new epoch may also
+fence a successor, so the owner must go back to the committed positions: it is told by TransactionAborted, calls
+`abort`, and reads them after that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from enum import Enum
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import Producer as Handle
+
+from twinstack.core import limits
+from twinstack.core.errors import (
+    FatalLogError,
+    Fenced,
+    InvalidInput,
+    QueueFull,
+    RetriableLogError,
+    TransactionAborted,
+    TwinstackError,
+)
+from twinstack.log.kafka.facade import Connection, KafkaHeaders, to_headers, to_kafka
+from twinstack.log.kafka.producer import SETTINGS, RecordBytesMax, TopicLimits, check_sizes, size_of, too_large
+from twinstack.log.seam import Headers, OutRecord, TopicPartition
+
+_CALL_S = 5.0
+_POLL_EVERY = 2_000
+_RETRY_PAUSE_S = 0.1
+_CLOSE_S = 5.0
+
+
+class State(Enum):
+    READY = "ready"
+    OPEN = "open"
+    COMMITTING = "committing"
+    BROKEN = "broken"
+    STALE = "stale"
+    LOST = "lost"
+    CLOSED = "closed"
+
+
+class KafkaTransaction:
+    """Errors of every call: TransactionAborted, Fenced, FatalLogError; of commit and abort also RetriableLogError:
+    the outcome is not known yet, and the same call with the same arguments finds it out."""
+
+    def __init__(
+        self, connection: Connection, record_bytes_max: RecordBytesMax, transactional_id: str, *, timeout_ms: int
+    ) -> None:
+        self._connection = connection
+        self._watch = connection.watch()
+        self._id = transactional_id
+        self._timeout_ms = timeout_ms
+        self._limits = TopicLimits(record_bytes_max)
+        self._groups: dict[str, Any] = {}
+        self._state = State.READY
+        self._since_poll = 0
+        self._lost: TwinstackError | None = None
+        self._handle = self._new_handle()
+
+    # Sending
+
+    def send(self, record: OutRecord) -> None:
+        limit = self._limits.known.get(record.topic) or self._limits.of(record.topic)
+        size = size_of(record.value, record.key, record.headers)
+        if size > limit:
+            raise too_large(record.topic, size, limit)
+        self._begin()
+        partition = -1 if record.partition is None else record.partition
+        self._produce(
+            record.topic,
+            record.value,
+            record.key,
+            partition,
+            timestamp=record.timestamp_ms or 0,
+            headers=to_headers(record.headers),
+        )
+        self._since_poll += 1
+        if self._since_poll >= _POLL_EVERY:
+            self._poll()
+
+    def send_many(
+        self,
+        topic: str,
+        values: Sequence[bytes | None],
+        keys: Sequence[bytes | None],
+        headers: Sequence[Headers],
+    ) -> None:
+        if not values:
+            return
+        limit = self._limits.known.get(topic) or self._limits.of(topic)
+        any_headers = any(headers)
+        check_sizes(topic, values, keys, headers if any_headers else None, limit)
+        self._begin()
+        produce = self._handle.produce
+        for start in range(0, len(values), _POLL_EVERY):
+            for i in range(start, min(start + _POLL_EVERY, len(values))):
+                own_headers = to_headers(headers[i]) if any_headers else None
+                try:
+                    if own_headers is None:
+                        produce(topic, values[i], keys[i])
+                    else:
+                        produce(topic, values[i], keys[i], headers=own_headers)
+                except (BufferError, KafkaException):
+                    # The slow way knows how to wait and what an error means.
+                    self._produce(topic, values[i], keys[i], -1, timestamp=0, headers=own_headers)
+            self._poll()
+
+    def _produce(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        partition: int,
+        *,
+        timestamp: int,
+        headers: KafkaHeaders | None,
+    ) -> None:
+        deadline: float | None = None
+        while True:
+            try:
+                self._handle.produce(topic, value, key, partition, timestamp=timestamp, headers=headers)
+                return
+            except BufferError:
+                now = time.monotonic()
+                deadline = deadline or now + limits.PRODUCER_BLOCK_MS_MAX / 1000
+                if now >= deadline:
+                    raise QueueFull(
+                        f"The queue to {self._connection.servers} is full and does not empty.",
+                        fix="Check that the brokers answer; abort and repeat.",
+                    ) from None
+                self._handle.poll(0.05)
+            except KafkaException as failure:
+                raise self._failed(failure.args[0], f"send to '{topic}'") from None
+
+    def _poll(self) -> None:
+        self._since_poll = 0
+        self._handle.poll(0)
+
+    # Ending
+
+    def commit(self, group: str | None = None, offsets: Mapping[TopicPartition, int] | None = None) -> None:
+        for tp, offset in (offsets or {}).items():
+            if offset < 0:  # librdkafka would leave it out silently
+                raise InvalidInput(f"The offset {offset} of {tp.topic}[{tp.partition}] is below 0: nothing was stored.")
+        if offsets and not group:
+            raise InvalidInput("Offsets are stored for a group.", fix="Name the group.")
+        if self._state is State.READY and not offsets:
+            return
+        started, timeouts = time.monotonic(), self._watch.timeouts
+        if self._state is not State.COMMITTING:
+            self._begin()
+            if offsets:
+                assert group is not None
+                metadata = self._group_metadata(group)
+                positions = to_kafka(offsets)
+                self._until_done(
+                    lambda: self._handle.send_offsets_to_transaction(positions, metadata, _CALL_S),
+                    f"send offsets of the group '{group}'",
+                )
+            self._state = State.COMMITTING
+        self._until_done(lambda: self._handle.commit_transaction(_CALL_S), "commit")
+        self._ended(started, timeouts)
+
+    def abort(self) -> None:
+        """After it nothing of a transaction before is pending and the id is this producer's: committed positions read
+        now are the last."""
+        if self._state is State.READY:
+            return
+        if self._state in (State.OPEN, State.BROKEN) and self._abort_cleanly():
+            return
+        self._check_usable()
+        self._renew()
+
+    def _abort_cleanly(self) -> bool:
+        """Whether a transaction without errors was aborted in time: the producer can begin the next one at once."""
+        clean = self._state is State.OPEN
+        started, timeouts = time.monotonic(), self._watch.timeouts
+        try:
+            self._until_done(lambda: self._handle.abort_transaction(_CALL_S), "abort")
+        except TransactionAborted:
+            return False
+        return self._ended(started, timeouts) and clean
+
+    def close(self) -> None:
+        if self._state is State.CLOSED:
+            return
+        if self._state in (State.OPEN, State.BROKEN):
+            with suppress(KafkaException):
+                self._handle.abort_transaction(_CLOSE_S)
+        self._state = State.CLOSED
+        _release(self._handle)
+
+    # State
+
+    def _check_usable(self) -> None:
+        if self._state is State.CLOSED:
+            raise FatalLogError("The transactional producer is closed.", fix="Open a new one.")
+        if self._lost is not None:
+            raise self._lost
+
+    def _begin(self) -> None:
+        self._check_usable()
+        if self._state is State.READY:
+            try:
+                self._handle.begin_transaction()
+            except KafkaException as failure:
+                raise self._failed(failure.args[0], "begin a transaction") from None
+            self._state = State.OPEN
+        elif self._state is not State.OPEN:
+            raise TransactionAborted(
+                f"The transaction of '{self._id}' cannot go on ({self._state.value}).",
+                fix="Abort, go back to the last committed positions and repeat.",
+            )
+
+    def _ended(self, started: float, timeouts: int) -> bool:
+        with suppress(KafkaException):
+            self._handle.poll(0)  # lets error_cb tell of requests that timed out
+        slow = time.monotonic() - started > limits.KAFKA_REQUEST_MS / 1000 or self._watch.timeouts != timeouts
+        self._state = State.STALE if slow else State.READY
+        return not slow
+
+    def _until_done(self, call: Callable[[], None], action: str) -> None:
+        """Repeats a call while librdkafka says it may be repeated."""
+        deadline = time.monotonic() + limits.KAFKA_COMMIT_MS_MAX / 1000
+        while True:
+            try:
+                call()
+                return
+            except KafkaException as failure:
+                error: KafkaError = failure.args[0]
+                if not error.retriable() or error.txn_requires_abort() or error.fatal():
+                    raise self._failed(error, action) from None
+                if time.monotonic() > deadline:
+                    raise RetriableLogError(
+                        f"Kafka could not {action} for '{self._id}' within {limits.KAFKA_COMMIT_MS_MAX // 1000} s.",
+                        fix="Repeat the same call with the same arguments.",
+                    ) from None
+                time.sleep(_RETRY_PAUSE_S)
+
+    def _failed(self, error: KafkaError, action: str) -> TwinstackError:
+        """The error to raise; the state follows from it."""
+        mapped = self._watch.error(error, f"{action} for '{self._id}'")
+        if isinstance(mapped, Fenced) or error.fatal():
+            if not isinstance(mapped, Fenced) and error.code() == KafkaError._FATAL:
+                mapped = FatalLogError(mapped.message, fix=mapped.fix)
+            self._state, self._lost = State.LOST, mapped
+            return mapped
+        self._state = State.BROKEN
+        if isinstance(mapped, TransactionAborted):
+            return mapped
+        return TransactionAborted(
+            mapped.message, fix="Abort, go back to the last committed positions and repeat.", cause=mapped.code
+        )
+
+    # Opening
+
+    def _renew(self) -> None:
+        _release(self._handle)
+        self._handle = self._new_handle()
+        self._state = State.READY
+
+    def _new_handle(self) -> Handle:
+        own = {
+            "transactional.id": self._id,
+            "transaction.timeout.ms": self._timeout_ms,
+            "socket.timeout.ms": limits.KAFKA_REQUEST_MS,
+            # The markers of a commit follow its answer by some milliseconds, and the next transaction is refused until
+            # then: librdkafka's pause of 100 ms before it asks again would be the length of every short transaction.
+            "retry.backoff.ms": 5,
+            "retry.backoff.max.ms": 1_000,
+            # The commit flushes; lingering would only make it wait.
+            "linger.ms": 5,
+        }
+        handle = self._connection.producer(self._watch, SETTINGS | own)
+        self._handle = handle
+        try:
+            self._until_done(lambda: handle.init_transactions(_CALL_S), "open the transactional producer")
+        except TwinstackError:
+            _release(handle)
+            raise
+        return handle
+
+    def _group_metadata(self, group: str) -> Any:
+        """Of a group that nobody joins: made by a consumer that never speaks with a broker."""
+        if group not in self._groups:
+            consumer = Consumer({"group.id": group})
+            self._groups[group] = consumer.consumer_group_metadata()
+            consumer.close()
+        return self._groups[group]
+
+
+def _release(handle: Handle) -> None:
+    with suppress(KafkaException):
+        handle.purge()
+        handle.flush(0.5)
+        handle.close()
