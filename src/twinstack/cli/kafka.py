@@ -20,9 +20,9 @@ Dir = Annotated[Path | None, typer.Option("--dir", help="Folder of the cluster."
 @group.command("install")
 def install(as_json: Json = False) -> None:
     """Load Apache Kafka from Maven Central into the cache (45 MB, once)."""
-    from twinstack.log.kafka import node
+    from twinstack.log.kafka.install import install as install_kafka
 
-    found = node.install(hint)
+    found = install_kafka(hint)
     if as_json:
         emit_json({"folder": str(found.folder), "java": str(found.java), "java_version": found.java_version})
     else:

@@ -78,12 +78,15 @@ class Apps:
     """Desired apps and their states. Calls that touch the store are for worker threads; `on_line`, `on_child` and
     `states` for the event loop's thread."""
 
-    def __init__(self, store: Store, shared: Log, systems: Systems, check: Check, address: str) -> None:
+    def __init__(
+        self, store: Store, shared: Log, systems: Systems, check: Check, address: str, token: str | None
+    ) -> None:
         self._store = store
         self._log = shared
         self._systems = systems
         self._check = check
         self._address = address
+        self._token = token
         self._apps: dict[str, App] = {}
         self._status: dict[str, Status] = {}
 
@@ -187,6 +190,7 @@ class Apps:
             text=row.text,
             revision=row.revision,
             address=self._address,
+            token=self._token,
         )
         return Child(child_name(row.uid), CHILD, kind="app", stdin=spec.to_json() + b"\n")
 

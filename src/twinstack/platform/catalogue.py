@@ -19,12 +19,11 @@ from twinstack.streams.spec import AppSpec
 
 def descriptions(store: Store, name: str) -> dict[str, Description]:
     """Log key -> what a last value on the system's topics needs. A received copy has the log key of its source."""
-    return {
-        entity["log_key"]: Description(
-            entity["@iot.id"], str((entity.get("unitOfMeasurement") or {}).get("symbol") or "")
-        )
-        for entity in store.catalogue(name)
-    }
+    return {e["log_key"]: Description(e["@iot.id"], _symbol(e.get("unitOfMeasurement"))) for e in store.catalogue(name)}
+
+
+def _symbol(unit: Any) -> str:
+    return str(unit.get("symbol") or unit.get("name") or "") if isinstance(unit, dict) else ""
 
 
 def counts(store: Store) -> dict[str, int]:

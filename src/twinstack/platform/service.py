@@ -49,14 +49,15 @@ class Platform:
     @classmethod
     def open(cls, settings: Settings, mode: Mode, folder: Folder, port: int) -> Platform:
         """Opens log and store; starts the live thread. Errors: Unreachable, SettingsError, StorageFull."""
-        shared = connect(f"embedded:{folder.log_path}" if settings.embedded else settings.log, client_id="twinstack")
+        token = secrets.token_urlsafe(32)
+        shared = _open_log(settings, folder)
         try:
             shared.ping(limits.BROKER_PROBE_MS_MAX / 1000)
             store = open_store(settings.store_url)
+            store.migrate()
         except BaseException:
             shared.close()
             raise
-        store.migrate()
         systems = Systems(store, shared.admin(), settings)
         systems.repair()
         if mode.lab:
@@ -66,7 +67,7 @@ class Platform:
         def check(new: NewApp) -> object:
             return check_text(store, new.text, new.sources, new.target)
 
-        apps = Apps(store, shared, systems, check, address)
+        apps = Apps(store, shared, systems, check, address, token if settings.embedded else None)
         live = Live(shared, lambda system: descriptions(store, system))
         live.start()
 
@@ -79,7 +80,7 @@ class Platform:
                 apps.on_child(uid, state, reason)
 
         supervisor = Supervisor(folder.logs_path, on_line=on_line, on_state=on_state)
-        token, epoch = secrets.token_urlsafe(32), f"{time.time_ns() // 1_000_000:x}"
+        epoch = f"{time.time_ns() // 1_000_000:x}"
         return cls(settings, mode, folder, port, token, epoch, shared, store, systems, apps, live, supervisor)
 
     @property
@@ -146,3 +147,11 @@ class Platform:
         self.live.stop()
         self.log.close()
         self.store.close()
+
+
+def _open_log(settings: Settings, folder: Folder) -> Log:
+    if not settings.embedded:
+        return connect(settings.log, client_id="twinstack")
+    from twinstack.log.embedded import EmbeddedLog
+
+    return EmbeddedLog(folder.log_path, fsync=settings.fsync)

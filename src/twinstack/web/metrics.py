@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
@@ -34,7 +34,7 @@ class Requests:
 
     def __init__(self) -> None:
         self.count: Counter[tuple[str, str, int]] = Counter()
-        self.seconds: Counter[str] = Counter()
+        self.seconds: dict[str, float] = defaultdict(float)
 
     def add(self, path: str, method: str, status: int, seconds: float) -> None:
         door = next((d for d in _DOORS if path.startswith(d)), "/")
