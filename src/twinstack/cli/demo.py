@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
 from twinstack.cli.address import DEMO_FOLDER, Data, demos_folder
@@ -58,7 +59,7 @@ def demo(
         data_folder.release()
         kafka = settings.data / "kafka"
         cluster = node.start(1, kafka, None if (kafka / "cluster.json").exists() else node.free_ports(1), progress=hint)
-        settings = settings.model_copy(update={"log": cluster.bootstrap})
+        settings = msgspec.structs.replace(settings, log=cluster.bootstrap)
     try:
         serve(settings, Mode.DEMO, as_json=as_json, programs=lambda platform: start(platform, folder))
     finally:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,7 +22,7 @@ def config(data: Data = None, as_json: Json = False) -> None:
     from twinstack.core.settings import load
 
     values = load({"data": data}).values
-    rows = [value.model_dump(mode="json") for value in values]
+    rows: list[dict[str, Any]] = [asdict(value) for value in values]
     if as_json:
         emit_json({row.pop("name"): row for row in rows})
         return

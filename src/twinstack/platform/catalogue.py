@@ -13,7 +13,6 @@ from twinstack.platform.live import Description
 from twinstack.sensorthings.store import Store
 from twinstack.sensorthings.store.tables import datastream, system
 from twinstack.streams.catalogue import Datastream, SystemCatalogue
-from twinstack.streams.plan import make_plan
 from twinstack.streams.spec import AppSpec
 
 
@@ -36,6 +35,33 @@ def counts(store: Store) -> dict[str, int]:
     )
     with store.reader() as connection:
         return {name: int(n) for name, n in connection.execute(query)}
+
+
+class LogKeys:
+    """The log keys of Datastreams by id, for records that name only the id. A key never changes, so found ones are
+    kept; a miss is one indexed read."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[tuple[str, int], str] = {}
+
+    def find(self, name: str, datastream_id: int) -> str | None:
+        """None when the system has no such Datastream."""
+        found = self._known.get((name, datastream_id))
+        if found is None:
+            with self._store.reader() as connection:
+                found = connection.execute(_LOG_KEY, {"name": name, "id": datastream_id}).scalar_one_or_none()
+            if found is not None and len(self._known) < LOG_KEYS_KEPT:
+                self._known[(name, datastream_id)] = found
+        return found
+
+
+LOG_KEYS_KEPT = 100_000
+_LOG_KEY = (
+    sa.select(datastream.c.log_key)
+    .join(system, system.c.id == datastream.c.system_id)
+    .where(datastream.c.id == sa.bindparam("id"), system.c.name == sa.bindparam("name"))
+)
 
 
 class StoreCatalogue:
@@ -67,6 +93,8 @@ class StoreCatalogue:
 
 def check_text(store: Store, text: str, sources: Sequence[str], target: str) -> list[dict[str, Any]]:
     """The warnings about an app's text, checked against the Datastreams of its sources. Errors: QueryError."""
+    from twinstack.streams.plan import make_plan  # numpy comes with it: not at start-up
+
     spec = AppSpec(uid=named_uid(target, ""), name="check", target=target, sources=tuple(sources), text=text)
     plan = make_plan(spec, StoreCatalogue(store))
     return [asdict(warning) for warning in plan.checked.warnings]

@@ -15,7 +15,7 @@ from twinstack.core.settings import Settings
 from twinstack.log.connect import connect
 from twinstack.log.seam import Log
 from twinstack.platform.apps import Apps, NewApp, child_name, uid_of_child
-from twinstack.platform.catalogue import check_text, counts, descriptions
+from twinstack.platform.catalogue import LogKeys, check_text, counts, descriptions
 from twinstack.platform.folder import Folder
 from twinstack.platform.live import Live
 from twinstack.platform.policy import Mode
@@ -41,6 +41,7 @@ class Platform:
     epoch: str
     log: Log
     store: Store
+    log_keys: LogKeys
     systems: Systems
     apps: Apps
     live: Live
@@ -81,7 +82,8 @@ class Platform:
 
         supervisor = Supervisor(folder.logs_path, on_line=on_line, on_state=on_state)
         epoch = f"{time.time_ns() // 1_000_000:x}"
-        return cls(settings, mode, folder, port, token, epoch, shared, store, systems, apps, live, supervisor)
+        keys = LogKeys(store)
+        return cls(settings, mode, folder, port, token, epoch, shared, store, keys, systems, apps, live, supervisor)
 
     @property
     def url(self) -> str:

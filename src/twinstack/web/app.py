@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from twinstack.core.errors import TwinstackError
 from twinstack.platform.service import Platform
 from twinstack.web.api.routes import Api
-from twinstack.web.doors import protocol_doors
+from twinstack.web.doors import ProtocolDoors
 from twinstack.web.guard import Guard
 from twinstack.web.health import Health
 from twinstack.web.live import LiveStream
@@ -33,8 +33,24 @@ from twinstack.web.problem import on_error
 _STATIC = Path(__file__).parent / "static"
 
 
-def build(platform: Platform) -> tuple[ASGIApp, LiveStream]:
-    """The application, and the stream that must be stopped before the server can."""
+class Application:
+    """`asgi` serves; `stop` ends what would keep connections open, `close` what is held open, in this order."""
+
+    def __init__(self, asgi: ASGIApp, stream: LiveStream, doors: ProtocolDoors) -> None:
+        self.asgi = asgi
+        self._stream = stream
+        self._doors = doors
+
+    def stop(self) -> None:
+        self._stream.stop()
+        self._doors.stop()
+
+    async def close(self) -> None:
+        await self._doors.close()
+
+
+def build(platform: Platform) -> Application:
+    """Everything the server answers, as one application."""
     requests = Requests()
     stream = LiveStream(platform.live, lambda: [_brief(app) for app in platform.apps.states()], platform.epoch)
     health = Health(platform)
@@ -56,11 +72,12 @@ def build(platform: Platform) -> tuple[ASGIApp, LiveStream]:
         ],
         exception_handlers={TwinstackError: on_error, 404: on_error, 405: on_error, 500: on_error, Exception: on_error},
     )
-    doors = Doors(protocol_doors(platform), pages)
+    protocols = ProtocolDoors(platform)
+    doors = Doors(protocols.by_prefix, pages)
     guard = Guard(
         doors, mode=platform.mode, hosts=platform.settings.allowed_hosts, token=platform.token, requests=requests
     )
-    return guard, stream
+    return Application(guard, stream, protocols)
 
 
 class Doors:

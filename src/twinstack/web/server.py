@@ -28,7 +28,7 @@ from twinstack.platform.supervisor import Child
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from twinstack.web.live import LiveStream
+    from twinstack.web.app import Application
 
 log = logging.getLogger(__name__)
 
@@ -138,8 +138,8 @@ class _Process:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._on_signal)
-        app, stream = build(self._platform)
-        server = _Server(_config(app))
+        app = build(self._platform)
+        server = _Server(_config(app.asgi))
         serving = loop.create_task(server.serve(sockets=self._sockets))
         while not server.started and not serving.done():  # noqa: ASYNC110  (uvicorn tells it by this flag alone)
             await asyncio.sleep(0.005)
@@ -147,7 +147,7 @@ class _Process:
             self._platform.announce()
             self._on_ready(self._platform)
             await self._serve(serving)
-        await self._end(server, serving, stream)
+        await self._end(server, serving, app)
 
     async def _serve(self, serving: asyncio.Task[None]) -> None:
         stopped = asyncio.get_running_loop().create_task(self._stop.wait())
@@ -173,13 +173,14 @@ class _Process:
             log.warning("stopping at once")
             self._platform.supervisor.kill_all()
 
-    async def _end(self, server: _Server, serving: asyncio.Task[None], stream: LiveStream) -> None:
+    async def _end(self, server: _Server, serving: asyncio.Task[None], app: Application) -> None:
         log.info("stopping")
         await self._platform.stop_children()
-        stream.stop()
+        app.stop()
         server.should_exit = True
         server.force_exit = self._signals > 1
         await asyncio.gather(serving, return_exceptions=True)
+        await app.close()
 
 
 def _config(app: ASGIApp) -> uvicorn.Config:
