@@ -114,7 +114,7 @@ class _Plan:
 class Writer:
     def __init__(self, database: Database, catalog: Catalog, groups: Groups, now_ms: Callable[[], int]) -> None:
         self._database = database
-        self._connection = database.writer
+        self.connection = database.writer
         self._catalog = catalog
         self._groups = groups
         self._now_ms = now_ms
@@ -128,11 +128,11 @@ class Writer:
         self.after_transaction: Callable[[], None] = lambda: None
         self._producers: dict[str, tuple[int, list[int], int]] = {
             uid: (sequence, _decode_answer(answer), time_ms)
-            for uid, sequence, answer, time_ms in every(self._connection, "SELECT * FROM producer")
+            for uid, sequence, answer, time_ms in every(self.connection, "SELECT * FROM producer")
         }
         self._owners: dict[str, tuple[int, int]] = {
             uid: (epoch, sequence)
-            for uid, epoch, sequence in every(self._connection, "SELECT id, epoch, sequence FROM owner")
+            for uid, epoch, sequence in every(self.connection, "SELECT id, epoch, sequence FROM owner")
         }
         self._thread = threading.Thread(target=self._run, name="twinstack-log-writer", daemon=True)
         self._thread.start()
@@ -210,8 +210,8 @@ class Writer:
 
     def _act(self, action: Action) -> None:
         try:
-            with self.transaction_lock, self._connection:
-                after = action.run(self._connection)
+            with self.transaction_lock, self.connection:
+                after = action.run(self.connection)
             result = after() if callable(after) else after
         except apsw.Error as error:
             result = as_log_error(error)
@@ -239,11 +239,11 @@ class Writer:
             call.done(outcome)
 
     def _roll_back(self) -> None:
-        if self._connection.in_transaction:
+        if self.connection.in_transaction:
             try:
-                self._connection.execute("ROLLBACK")
+                self.connection.execute("ROLLBACK")
             except apsw.Error:
-                if self._connection.in_transaction:
+                if self.connection.in_transaction:
                     raise
 
     def _lay_out(self, calls: list[Write]) -> _Plan:
@@ -307,7 +307,7 @@ class Writer:
         return base
 
     def _commit(self, plan: _Plan) -> None:
-        connection = self._connection
+        connection = self.connection
         now_ms = self._now_ms()
         with self.transaction_lock:
             connection.execute("BEGIN IMMEDIATE")
