@@ -1,4 +1,4 @@
-"""An app's life: from a spec to a running task, through the states of the table, with back-off, reports and log lines."""
+"""An app's life: from a spec to a running task and its states, with back-off, reports and log lines."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class _App:
         self._started_s = 0.0
         self._notes = ""
         self._lines: Producer | None = None
-        self._reported = (0.0, 0)
+        self._reported = (clock(), 0)
         control.on_turn = self._on_turn
 
     def run(self) -> str:
@@ -152,9 +152,7 @@ class _App:
             self._counters.rate_in = round((read - read_before) / max(now - since, 0.001), 1)
             self._reported = (now, read)
         state = self._state
-        self._on_state(
-            Report(event, state.name, state.reason, state.message, self._now_us(), asdict(self._counters))
-        )
+        self._on_state(Report(event, state.name, state.reason, state.message, self._now_us(), asdict(self._counters)))
 
     def _on_turn(self) -> None:
         paused = self._control.pause.is_set()

@@ -103,9 +103,7 @@ class Task:
 
     def _read(self, transaction: Transaction) -> bool:
         """True when it was stopped, False when the task must start over."""
-        consumer = self.again(
-            lambda: self._log.consumer(group=self.spec.group, client_id=self.spec.transactional_id)
-        )
+        consumer = self.again(lambda: self._log.consumer(group=self.spec.group, client_id=self.spec.transactional_id))
         try:
             positions = self._positions(transaction, consumer)  # 2
             consumer.assign(positions)
