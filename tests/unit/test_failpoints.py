@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from twinstack.core import failpoints
 
 SRC = Path(failpoints.__file__).resolve().parents[1]
@@ -36,6 +38,13 @@ def test_an_unknown_name_is_said() -> None:
     done = run("x", TWINSTACK_FAILPOINT="no.such.place")
     assert done.returncode == 1
     assert "no.such.place" in done.stderr
+
+
+@pytest.mark.parametrize("count", ["x", "0", "-1"])
+def test_a_wrong_count_is_said(count: str) -> None:
+    done = run("x", TWINSTACK_FAILPOINT=f"{next(iter(failpoints.NAMES))}:{count}")
+    assert done.returncode == 1
+    assert "no count of hits" in done.stderr
 
 
 def test_every_registered_name_is_used_and_every_used_name_is_registered() -> None:

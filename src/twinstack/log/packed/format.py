@@ -24,6 +24,7 @@ from twinstack.core.errors import InvalidInput, RecordTooLarge
 from twinstack.core.limits import (
     HEADER_BYTES_MAX,
     HEADERS_PER_RECORD_MAX,
+    LOG_BATCH_RECORDS_MAX,
     LOG_COMMIT_BYTES_MAX,
     LOG_COMPRESS_RECORDS_MIN,
     RECORD_KEY_BYTES_MAX,
