@@ -20,9 +20,9 @@ Dir = Annotated[Path | None, typer.Option("--dir", help="Folder of the cluster."
 @group.command("install")
 def install(as_json: Json = False) -> None:
     """Load Apache Kafka from Maven Central into the cache (45 MB, once)."""
-    from twinstack.log.kafka.install import install as install_kafka
+    from twinstack.log.kafka import node
 
-    found = install_kafka(hint)
+    found = node.install(hint)
     if as_json:
         emit_json({"folder": str(found.folder), "java": str(found.java), "java_version": found.java_version})
     else:
@@ -59,16 +59,13 @@ def stop(folder: Dir = None, as_json: Json = False) -> None:
 @group.command("test")
 def test(folder: Dir = None, as_json: Json = False) -> None:
     """Send a record through the running cluster and read it back."""
-    from dataclasses import asdict, is_dataclass
-
     from twinstack.log.kafka import node
 
-    result = node.test(folder or node.DEFAULT_FOLDER)
-    shown = asdict(result) if is_dataclass(result) and not isinstance(result, type) else {"result": result}
+    records = node.test(folder or node.DEFAULT_FOLDER, progress=hint)
     if as_json:
-        emit_json(shown)
+        emit_json({"ok": True, "records": records})
     else:
-        emit_lines(*(f"{name}: {value}" for name, value in shown.items()))
+        emit_lines(f"ok: {records} records written and read back")
 
 
 def _show(cluster: Cluster, as_json: bool) -> None:

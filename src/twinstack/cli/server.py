@@ -185,7 +185,10 @@ def _print(topic: str, value: bytes, as_json: bool) -> None:
         emit_json({"system": topic.removesuffix(".log"), **line})
         return
     source = line.get("source")
-    who = next((f"{kind} {name}" for kind, name in source.items()), "-") if isinstance(source, dict) else "-"
+    who = "-"
+    if isinstance(source, dict) and source:
+        kind, identity = next(iter(source.items()))
+        who = f"{kind} {source.get('name', identity)}"
     parts = (
         line.get("time"),
         line.get("level"),
