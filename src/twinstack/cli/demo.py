@@ -91,7 +91,7 @@ async def start(platform: Platform, folder: Path) -> list[Child]:
 
     for company in _read(folder / "systems.json")["companies"]:
         for system in company["systems"]:
-            await run_in_threadpool(platform.systems.ensure, system, company.get("display", ""))
+            await run_in_threadpool(platform.systems.ensure, system)
     for wanted in _read(folder / "apps.json")["apps"]:
         await platform.deploy(NewApp(**wanted))
     address = ["--server", platform.url, *([] if platform.settings.embedded else ["--kafka", platform.settings.log])]

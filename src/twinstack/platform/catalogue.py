@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
 
 from twinstack.core.ids import named_uid
+from twinstack.log.seam import Log
 from twinstack.platform.live import Description
 from twinstack.sensorthings.store import Store
 from twinstack.sensorthings.store.tables import datastream, system
-from twinstack.streams.catalogue import Datastream, SystemCatalogue
+from twinstack.streams.catalogue import Datastream, MetaCatalogue, SystemCatalogue
 from twinstack.streams.spec import AppSpec
 
 
@@ -35,6 +37,10 @@ def counts(store: Store) -> dict[str, int]:
     )
     with store.reader() as connection:
         return {name: int(n) for name, n in connection.execute(query)}
+
+
+META_WAIT_S = 10.0
+_META_POLL_S = 0.05
 
 
 class LogKeys:
@@ -89,6 +95,26 @@ class StoreCatalogue:
 
     def close(self) -> None:
         """Nothing is held open between calls."""
+
+
+def wait_for_meta(shared: Log, system: str, log_keys: Collection[str], timeout_s: float) -> bool:
+    """Waits until `<system>.meta` holds these Datastreams; False at the time-out.
+
+    Whoever registers produces next, and a stream app knows a Datastream only from there: without this wait the first
+    records of a new Datastream could meet an app that takes them for foreign ones.
+    """
+    catalogue = MetaCatalogue(shared)
+    deadline = time.monotonic() + timeout_s
+    try:
+        while True:
+            known = catalogue.snapshot([system])[system].by_key
+            if all(key in known for key in log_keys):
+                return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_META_POLL_S)
+    finally:
+        catalogue.close()
 
 
 def check_text(store: Store, text: str, sources: Sequence[str], target: str) -> list[dict[str, Any]]:

@@ -6,22 +6,25 @@ import asyncio
 import logging
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from twinstack.core import limits
-from twinstack.core.names import DEFAULT_SYSTEM
+from twinstack.core.instances import load_instances
+from twinstack.core.names import DEFAULT_SYSTEM, check_client_name
 from twinstack.core.settings import Settings
 from twinstack.log.connect import connect
 from twinstack.log.seam import Log
 from twinstack.platform.apps import Apps, NewApp, child_name, uid_of_child
-from twinstack.platform.catalogue import LogKeys, check_text, counts, descriptions
+from twinstack.platform.catalogue import META_WAIT_S, LogKeys, check_text, counts, descriptions, wait_for_meta
 from twinstack.platform.folder import Folder
 from twinstack.platform.live import Live
 from twinstack.platform.policy import Mode
 from twinstack.platform.supervisor import Child, Supervisor
 from twinstack.platform.systems import Systems
 from twinstack.sensorthings.store import Store, open_store
+from twinstack.sensorthings.store.register import RegisterResult
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +118,30 @@ class Platform:
         """Those who write first, those who store what was written last."""
         for kind in ("program", "app", "worker"):
             await self.supervisor.stop_kind(kind)
+
+    # --- registration -----------------------------------------------------------------------------------------------
+    def register(
+        self, name: str, client: str, document: Mapping[str, Any], *, dry_run: bool = False
+    ) -> tuple[bool, RegisterResult]:
+        """Registers an instance file; `(system created now, result)`. For a worker thread.
+
+        In lab mode a well-formed unknown system is created, unless it is a dry run.
+        Errors: InvalidName, InvalidInstances, UnknownSystem.
+        """
+        check_client_name(client)
+        instances = load_instances(document, name)
+        created = False
+        if self.mode.lab and not dry_run:
+            created = self.systems.ensure(name)
+        else:
+            self.systems.require(name)
+        result = self.store.register_instances(instances, client, dry_run=dry_run).result()
+        fresh = [d.entity["log_key"] for d in result.datastreams.values() if d.status == "created"]
+        if fresh and not dry_run:
+            self.apps.share_new(name)
+            if not wait_for_meta(self.log, name, fresh, META_WAIT_S):
+                log.warning("%s.meta has not got all of %d new Datastreams after %g s", name, len(fresh), META_WAIT_S)
+        return created, result
 
     # --- apps -------------------------------------------------------------------------------------------------------
     async def deploy(self, new: NewApp, author: str = "lab") -> dict[str, Any]:

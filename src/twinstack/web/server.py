@@ -165,6 +165,8 @@ class _Process:
                 self._platform.supervisor.start(child)
         except TwinstackError as error:
             log.error("starting the child processes: %s", error)
+        except Exception:
+            log.exception("starting the child processes")
 
     def _on_signal(self) -> None:
         self._signals += 1

@@ -22,8 +22,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from twinstack.core.errors import InvalidInput
-from twinstack.core.instances import load_instances
-from twinstack.core.names import check_client_name
 from twinstack.platform.apps import NewApp
 from twinstack.platform.overview import overview
 from twinstack.platform.policy import Action, Actor, Object, require
@@ -97,18 +95,8 @@ class Api:
         return _json(await run_in_threadpool(self._register, name, body, dry_run))
 
     def _register(self, name: str, body: Registration, dry_run: bool) -> dict[str, Any]:
-        platform = self._platform
-        client = check_client_name(body.client)
-        instances = load_instances(body.instances, name)
-        created = False
-        if platform.mode.lab and not dry_run:
-            created = platform.systems.ensure(name)
-        else:
-            platform.systems.require(name)
-        registered = platform.store.register_instances(instances, client, dry_run=dry_run).result()
-        if not dry_run:
-            platform.apps.share_new(name)
-        return {"system": name, "created_system": created, "dry_run": dry_run, **_registered(registered)}
+        created, result = self._platform.register(name, body.client, body.instances, dry_run=dry_run)
+        return {"system": name, "created_system": created, "dry_run": dry_run, **_registered(result)}
 
     # --- apps -------------------------------------------------------------------------------------------------------
     async def apps(self, request: Request) -> Response:
