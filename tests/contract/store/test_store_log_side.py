@@ -105,7 +105,7 @@ class TestOutbox:
         ds = car.datastreams["temperature"].id
         raw = RawRecord(0, 0, b"k", b"v")
         row = ArchiveRow(NewObservation(ds, 1, 1.0), raw)
-        assert store.archive_batch(f"{CAR}.int", 0, "u", None, 1, [row], []).result() == 1
+        assert store.archive_batch(f"{CAR}.int", 0, "u", None, 1, [row], []).result() == (1, 0)
         shard = outbox.shard_of(CAR)
         store.outbox_delete(shard, store.outbox_read(shard, 0, 9)[-1][0]).result()
         assert store.create(THING, b.thing(), lab).result().id == 2
@@ -137,7 +137,7 @@ class TestArchive:
     def test_rows_and_offset_in_one_transaction(self, store, car):
         ds = car.datastreams["temperature"].id
         row = ArchiveRow(NewObservation(ds, 10, 1.5), RawRecord(0, 5, b"k", b"v"))
-        assert self.archive(store, None, 1, row) == 1
+        assert self.archive(store, None, 1, row) == (1, 0)
         assert store.archive_positions([f"{CAR}.int"]) == {(f"{CAR}.int", 0): Position("u", 1)}
         assert store.latest([ds])[ds]["result"] == 1.5
         assert read_all(store, CAR)[-1][1].values == []  # what came from the log does not go back
@@ -191,7 +191,7 @@ class TestArchive:
         stream = b.datastream(Sensor=b.sensor(), ObservedProperty=b.observed_property())
         store.create(THING, b.thing(Datastreams=[stream]), lab).result()
         row = ArchiveRow(NewObservation(1, 10, 1.5), RawRecord(0, 5, b"k", b"v"))
-        assert store.archive_batch(f"{DEFAULT_SYSTEM}.int", 0, "u", None, 1, [row], []).result() == 1
+        assert store.archive_batch(f"{DEFAULT_SYSTEM}.int", 0, "u", None, 1, [row], []).result() == (1, 0)
         assert rows(store, tables.observation)[0]["feature_id"] is None
 
 
@@ -271,16 +271,17 @@ class TestCopies:
     def test_the_archive_files_under_the_copy(self, store, car):
         (copy_id,) = store.ensure_copies(CAR, STATION).result()
         row = ArchiveRow(NewObservation(copy_id, 10, 1.5), RawRecord(0, 5, b"k", b"v"))
-        assert store.archive_batch(f"{STATION}.ext", 0, "u", None, 1, [row], []).result() == 1
+        assert store.archive_batch(f"{STATION}.ext", 0, "u", None, 1, [row], []).result() == (1, 0)
         o = rows(store, tables.observation)[0]
         feature = rows(store, tables.feature, id=o["feature_id"])[0]
         assert feature["system_id"] == store.system(STATION).id
 
     def test_one_copy_on_demand(self, store, car):
-        assert store.ensure_copy("nobody.has.such.a.key", STATION).result() is None
-        copy_id = store.ensure_copy(KEY, STATION).result()
+        assert store.ensure_copy(STATION, ["nobody.has.such.a.key"]).result() is None
+        source = car.datastreams["temperature"].id
+        copy_id = store.ensure_copy(STATION, [KEY]).result()
         assert store.ensure_copies(CAR, STATION).result() == []
-        assert store.ensure_copy(KEY, STATION).result() == copy_id
+        assert store.ensure_copy(STATION, [], source).result() == copy_id
 
     def test_a_deleted_source_freezes_the_copy(self, store, car, lab):
         store.ensure_copies(CAR, STATION).result()
