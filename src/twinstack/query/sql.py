@@ -71,6 +71,7 @@ _COMPARE: dict[str, Callable[[Sql, Sql], Condition]] = {
     "gt": lambda a, b: a > b,
     "ge": lambda a, b: a >= b,
 }
+_PRECEDENCE_OF_PRODUCTS = 8  # SQLAlchemy's, so that it sets parentheses around sums
 _MIRROR = {"eq": "eq", "ne": "ne", "lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
 
 
@@ -251,10 +252,15 @@ def _arithmetic(op: str, left: Value, right: Value) -> Value:
     # A zero divisor gives null, which never matches: no row makes the whole query fail.
     if left.type is Type.ANY or right.type is Type.ANY:
         a = sa.cast(a, sa.Double())
-    quotient = a.op("/", return_type=a.type)(sa.func.nullif(b, 0))
+    quotient = _divide(a, sa.func.nullif(b, 0), a.type)
     if op == "div":
         return Value(Type.NUMBER, quotient)
     return Value(Type.NUMBER, a - b * sa.func.trunc(quotient))
+
+
+def _divide(a: Sql, b: Sql, type_: sa.types.TypeEngine[Any]) -> Sql:
+    """The database's own division: SQLAlchemy's `/` would make a float of two integers."""
+    return a.op("/", precedence=_PRECEDENCE_OF_PRODUCTS, return_type=type_)(b)
 
 
 # --- functions ------------------------------------------------------------------------------------------------------
@@ -327,14 +333,14 @@ def _calendar(part: str) -> Callable[[Value], Value]:
 def _of_day(name: str, period_us: int, unit_us: int) -> Callable[[Value], Value]:
     def compute(time: Value) -> Value:
         rest = _modulo(_instant(time, name), period_us)
-        return Value(Type.NUMBER, (rest - rest % unit_us).op("/", return_type=sa.BigInteger())(unit_us))
+        return Value(Type.NUMBER, _divide(rest, sa.literal(unit_us), sa.BigInteger()))
 
     return compute
 
 
 def _fraction(time: Value) -> Value:
     us = _modulo(_instant(time, "fractionalseconds"), SECOND_US)
-    return Value(Type.NUMBER, sa.cast(us, sa.Double()).op("/", return_type=sa.Double())(float(SECOND_US)))
+    return Value(Type.NUMBER, _divide(sa.cast(us, sa.Double()), sa.literal(float(SECOND_US)), sa.Double()))
 
 
 def _date(time: Value) -> Value:

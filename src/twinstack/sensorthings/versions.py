@@ -30,6 +30,7 @@ CONFORMANCE_V11: tuple[str, ...] = (
     f"{SPEC}/datamodel/observation/relations",
     f"{SPEC}/datamodel/feature-of-interest/properties",
     f"{SPEC}/datamodel/feature-of-interest/relations",
+    f"{SPEC}/datamodel/entity-control-information/common-control-information",
     f"{SPEC}/resource-path/resource-path-to-entities",
     f"{SPEC}/request-data/order",
     f"{SPEC}/request-data/expand",
@@ -49,6 +50,7 @@ CONFORMANCE_V11: tuple[str, ...] = (
     f"{SPEC}/create-update-delete/deep-insert-status-code",
     f"{SPEC}/create-update-delete/update-entity",
     f"{SPEC}/create-update-delete/update-entity-put",
+    f"{SPEC}/create-update-delete/update-entity-jsonpatch",
     f"{SPEC}/create-update-delete/delete-entity",
     f"{SPEC}/create-update-delete/historical-location-auto-creation",
 )
