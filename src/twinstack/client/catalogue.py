@@ -21,7 +21,8 @@ from twinstack.log.seam import EARLIEST, TopicPartition
 
 REFRESH_S = 5.0
 UNKNOWN_RETRY_S = 30.0
-_FILL_TIMEOUT_S = 5.0
+_FIRST_WAIT_S, _WAIT_S = 5.0, 1.0
+_POLL_S = 0.1
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Catalogue:
         self._by_id: dict[int, Entity] = {}
         self._unknown_until_s: dict[str | int, float] = {}
         self._meta: Reader | None = None
-        self._meta_tried = False
+        self._meta_seen = False
         self._refreshed_s = 0.0
 
     def by_key(self, log_key: str) -> Entity | None:
@@ -69,6 +70,16 @@ class Catalogue:
         if isinstance(entity.get("copy_of"), int):
             self._by_id.setdefault(entity["copy_of"], entity)
         return entity
+
+    def open(self) -> None:
+        """Begins to follow `.meta`, if there is one."""
+        if self._meta is not None:
+            return
+        try:
+            self._meta = self._transport.assigned({TopicPartition(self._system.topic("meta"), 0): EARLIEST})
+        except (NotFound, PermissionDenied) as error:
+            # an original platform has no `.meta`: the metadata service answers instead
+            logger.debug("%s.meta: %s", self._system, error)
 
     def refresh(self) -> bool:
         """Takes what is new on `.meta`, at most every 5 s; never waits for more than is there. True if it changed."""
@@ -89,8 +100,7 @@ class Catalogue:
             return entity
         if self._unknown_until_s.get(wanted, 0.0) > self._monotonic_s():
             return completed(reference, str(reference.get("name") or ""))
-        self._read_meta(0.0 if self._meta_tried else _FILL_TIMEOUT_S)
-        if (entity := self._cached(wanted)) is None:
+        if (entity := self._wait_for(wanted)) is None:
             entity = self._ask(wanted, identity if own or not isinstance(wanted, str) else None)
         if entity is None:
             self._unknown_until_s[wanted] = self._monotonic_s() + UNKNOWN_RETRY_S
@@ -112,25 +122,29 @@ class Catalogue:
             return None
         return self.add(entity, wanted if isinstance(wanted, str) else None)
 
+    def _wait_for(self, wanted: str | int) -> Entity | None:
+        """Reads `.meta` on until the entity comes; longer while nothing was read of it at all."""
+        until_s = self._monotonic_s() + (_WAIT_S if self._meta_seen else _FIRST_WAIT_S)
+        while self._meta is not None and self._monotonic_s() < until_s:
+            self._read_meta(_POLL_S)
+            if (entity := self._cached(wanted)) is not None:
+                return entity
+        return None
+
     def _read_meta(self, timeout_s: float) -> bool:
-        """To the end of what `.meta` holds now; `timeout_s` for the first batch. True if there was any."""
+        """What is on `.meta` now, waiting up to `timeout_s` for the first batch. True if there was any."""
         changed = False
         try:
-            if self._meta is None:
-                if self._meta_tried:
-                    return False
-                self._meta_tried = True
-                self._meta = self._transport.assigned({TopicPartition(self._system.topic("meta"), 0): EARLIEST})
-            while batches := self._meta.poll(timeout_s):
+            while self._meta is not None and (batches := self._meta.poll(timeout_s)):
                 for batch in batches:
                     self._take(batch.keys, batch.values)
                 changed, timeout_s = True, 0.0
         except (NotFound, PermissionDenied) as error:
-            # an original platform has no `.meta`: the metadata service answers instead
             logger.debug("%s.meta: %s", self._system, error)
             self.close()
         except TwinstackError as error:
             logger.warning("%s.meta: %s", self._system, error)
+        self._meta_seen = self._meta_seen or changed
         return changed
 
     def _take(self, keys: list[bytes | None], values: list[bytes | None]) -> None:

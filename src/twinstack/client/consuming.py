@@ -48,6 +48,7 @@ class ConsumingSide:
             self._release()
             self._reader = self._transport.subscribed(subscription.topics, self._group, start)
             self._subscription = subscription
+            self._catalogue.open()
             self._skipped_keys.clear()
 
     def consume(self, timeout_s: float) -> list[Record]:

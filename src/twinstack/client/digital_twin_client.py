@@ -145,10 +145,15 @@ class DigitalTwinClient:
         document = load_mapping(instance_file, "instance file", "Give the path of a JSON file.")
         load_instances(document, self.system)
         registration = self._wired.metadata.register(self.client_name, document)
-        self._producing.adopt(registration.datastreams)
+        self._adopt(registration)
         announcer.info("register: %s: %s", self.client_name, registration)
         self._presence.announce("registered", str(registration))
         return registration
+
+    def _adopt(self, registration: Registration) -> None:
+        self._producing.adopt(registration.datastreams)
+        for entity in registration.datastreams.values():
+            self._catalogue.add({key: value for key, value in entity.items() if key != "status"})
 
     register_new = register
 
@@ -157,7 +162,7 @@ class DigitalTwinClient:
         "name": "Air Temperature"}}}`. Errors: InvalidInstances, NotFound that names all that are missing."""
         document = load_mapping(mappings_file, "mappings file", "Give the path of a JSON file.")
         registration = find_existing(self._wired.metadata, self.system, document)
-        self._producing.adopt(registration.datastreams)
+        self._adopt(registration)
         self._presence.announce("registered", f"{len(registration.datastreams)} existing")
         return registration
 

@@ -170,7 +170,7 @@ class _Maker:
 def _json_bytes(raw: msgspec.Raw) -> bytes | None:
     """The JSON value as compact bytes; null is no value."""
     content = bytes(raw)
-    return None if content == b"null" else content
+    return None if content == b"null" else msgspec.json.format(content, indent=-1)
 
 
 def _json_key(raw: msgspec.Raw) -> bytes | None:
