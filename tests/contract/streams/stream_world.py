@@ -154,7 +154,7 @@ class World:
         ends = admin.end_offsets(tps)
         found: list[tuple[bytes | None, bytes | None, Headers]] = []
         with contextlib.closing(log.consumer()) as consumer:
-            consumer.assign({tp: EARLIEST for tp in tps})
+            consumer.assign(dict.fromkeys(tps, EARLIEST))
             silent = 0
             while silent < 2 and any((consumer.position(tp) or 0) < end for tp, end in ends.items()):
                 batches = consumer.poll(1.0)
@@ -186,6 +186,15 @@ class World:
         assert offsets == admin.end_offsets(inputs)
         outputs = [TopicPartition(f"{self.target}.ext", p) for p in range(PARTITIONS)]
         assert admin.end_offsets(outputs) == admin.end_offsets(outputs, committed=False), "a transaction is open"
+
+    def wait_settled(self, log: Log, revision: int = 1) -> None:
+        """Every input is taken in and committed."""
+        admin = log.admin()
+        inputs = [TopicPartition(f"{self.source}.int", p) for p in range(PARTITIONS)]
+        deadline = time.monotonic() + SETTLE_S
+        while admin.group_offsets(f"ts.{self.uid}.{revision}") != (ends := admin.end_offsets(inputs)):
+            assert time.monotonic() < deadline, f"not all of {ends} is read"
+            time.sleep(0.05)
 
     # Runners
 
@@ -254,7 +263,10 @@ class Running(Reports):
 
     def _run(self, log: Log, spec: AppSpec) -> None:
         def report(r: Report) -> None:
-            self.add({"event": r.event, "state": r.state, "reason": r.reason, "message": r.message} | {"counters": r.counters})
+            self.add(
+                {"event": r.event, "state": r.state, "reason": r.reason, "message": r.message}
+                | {"counters": r.counters}
+            )
 
         self.last = run_app(spec, log, stop=self.stop, pause=self.pause, on_state=report)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections import Counter
 
@@ -44,8 +45,8 @@ def test_a_kill_before_the_first_commit_loses_nothing_of_a_start_at_latest(world
         assert first.wait_end() == -signal.SIGKILL
     with world.place.open() as log:
         world.produce(log, 50, poison=0)
-        with world.app(log, world.spec(start="latest")) as app:
-            app.wait(lambda r: r["counters"]["lag"] == 0)
+        with world.app(log, world.spec(start="latest")):
+            world.wait_settled(log)
         world.check_exact(log, since=before)
 
 
@@ -59,15 +60,10 @@ def test_a_second_instance_fences_the_first(world: World) -> None:
                 world.produce(log, 2_000)
                 fenced = first.wait(lambda r: r["state"] == "idle")
                 assert fenced["reason"] == "worker_lost"
-                second.wait(lambda r: r["counters"]["lag"] == 0)
                 world.produce(log, 1_000)
-                second.wait(lambda r: r["event"] == "counters" and r["counters"]["lag"] == 0 and _last(second) == r)
+                world.wait_settled(log)
         assert first.states[-2:] == ["stopping", "idle"]
         world.check_exact(log)
-
-
-def _last(reports: object) -> object:
-    return reports.all[-1]  # type: ignore[attr-defined]
 
 
 def test_poison_between_good_records_becomes_dead_letters(world: World) -> None:
@@ -82,8 +78,6 @@ def test_poison_between_good_records_becomes_dead_letters(world: World) -> None:
 
 
 def _error(headers: object) -> str:
-    import json
-
     return json.loads(dict(headers)["ts-dead"])["error"]  # type: ignore[call-overload]
 
 
@@ -97,7 +91,9 @@ def test_a_child_stops_gracefully_at_sigterm(world: World) -> None:
     with world.place.open() as log:
         world.check_exact(log)
         lines = [v for _, v, _ in world.read(log, f"{world.target}.log")]
-        assert [state for line in lines for state in child.states if f'"state":"{state}"'.encode() in line] == child.states
+        assert [
+            state for line in lines for state in child.states if f'"state":"{state}"'.encode() in line
+        ] == child.states
 
 
 def test_a_new_revision_goes_on_where_the_old_one_stopped(world: World) -> None:
@@ -110,8 +106,6 @@ def test_a_new_revision_goes_on_where_the_old_one_stopped(world: World) -> None:
         text = "SELECT * FROM * WHERE result >= 20;"
         with world.app(log, world.spec(text, revision=2)) as second:
             second.counted(2_000)
-        import json
-
         output = Counter((k, v) for k, v, _ in world.read(log, f"{world.target}.ext"))
         results = [(k, v, json.loads(v)["result"]) for k, v, _ in world.sent]
         expected = Counter((k, v) for k, v, r in results[:middle] if r < 20)

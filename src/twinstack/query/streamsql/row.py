@@ -29,6 +29,7 @@ from twinstack.query.streamsql.checked import (
 )
 from twinstack.query.streamsql.functions import FUNCTIONS, Function, checked_number
 from twinstack.query.streamsql.kinds import TIMES, Kinds, kind_of, meet, normal
+from twinstack.query.streamsql.like import like_matcher
 
 Row = Mapping[str, Any]
 Evaluate = Callable[[Row], Any]
@@ -178,10 +179,19 @@ def accepts(function: Function, index: int, kinds: Kinds) -> Callable[[Any], boo
     return lambda value: kind_of(value) in param
 
 
+def prepared(term: Apply) -> tuple[Callable[..., Any], tuple[Term, ...]]:
+    """The function and the arguments that are left to compute: a constant pattern of LIKE is compiled once."""
+    constants = [arg.value for arg in term.args[1:] if isinstance(arg, Const)]
+    if term.function == "like" and len(constants) == len(term.args) - 1:
+        return like_matcher(*map(str, constants)), term.args[:1]
+    return FUNCTIONS[term.function].run, term.args
+
+
 def _apply(term: Apply, compile: Compile, count: Callable[[], None]) -> Evaluate:
+    run, left = prepared(term)
     function = FUNCTIONS[term.function]
-    args = [(compile(arg), accepts(function, i, arg.kinds)) for i, arg in enumerate(term.args)]
-    call = guarded(function, count)
+    args = [(compile(arg), accepts(function, i, arg.kinds)) for i, arg in enumerate(left)]
+    call = guarded(run, count)
 
     def evaluate(row: Row) -> Any:
         values = []
@@ -195,9 +205,8 @@ def _apply(term: Apply, compile: Compile, count: Callable[[], None]) -> Evaluate
     return evaluate
 
 
-def guarded(function: Function, count: Callable[[], None]) -> Callable[..., Any]:
+def guarded(run: Callable[..., Any], count: Callable[[], None]) -> Callable[..., Any]:
     """The function with NULL, counted, in place of an overflow and of a value that does not exist."""
-    run = function.run
 
     def call(*values: Any) -> Any:
         try:
