@@ -174,7 +174,7 @@ class KafkaProducer:
         finally:
             handle, self._handle = self._handle, None
             if handle is not None:
-                _release(handle)
+                give_up(handle)
 
     # Opening
 
@@ -207,7 +207,7 @@ class KafkaProducer:
             return
         if self._handle.flush(limits.PRODUCER_BLOCK_MS_MAX / 1000):
             raise self._queue_full()
-        _release(self._handle)
+        give_up(self._handle)
         self._handle = None
 
     # Sending
@@ -243,7 +243,7 @@ class KafkaProducer:
                 if renewed or error.code() != KafkaError._FATAL:
                     raise self._watch.error(error, f"send to '{topic}'", topic) from None
                 renewed = True
-                _release(self._open())
+                give_up(self._open())
                 self._handle = None
 
     def _queue_full(self) -> QueueFull:
@@ -297,9 +297,9 @@ def check_sizes(
             raise too_large(topic, size, limit)
 
 
-def _release(handle: Handle) -> None:
-    """Gives up what is still queued, with its reports, and ends the client's threads."""
+def give_up(handle: Handle) -> None:
+    """Drops what is still queued, with its reports. The client's threads end with the last reference to it: its own
+    `close` would first abort an open transaction, and wait for a broker that is away for ever."""
     if len(handle):
         handle.purge()
         handle.flush(1.0)
-    handle.close()
