@@ -12,6 +12,8 @@ from twinstack.query.streamsql import (
     STAR,
     Catalogue,
     CatalogueDatastream,
+    Column,
+    Columns,
     SourceRef,
     check,
     compile_columns,
@@ -283,6 +285,29 @@ def test_limits() -> None:
     for _ in range(20):  # an operand that stood in the tree once for each WHEN would double with each level
         nested = f"CASE {nested} WHEN 1 THEN 2 WHEN 2 THEN 1 END"
     compile_columns(check(parse(f"{WHERE}{nested} = 1"), Catalogue()))
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        ("ABS(", ")"),
+        ("-(", ")"),
+        ("COALESCE(", ", 1)"),
+        ("CASE WHEN result IS NULL THEN 0 ELSE ", " END"),
+        ("CASE ", " WHEN 5 THEN 6 ELSE 4 END"),
+        ("CAST(", " AS FLOAT)"),
+        ("(1 + ", ")"),
+        ("LEAST(9, ", ")"),
+    ],
+)
+def test_the_deepest_expression_runs(begin: str, end: str) -> None:
+    text = f"{WHERE}{begin * 30}parameters.x{end * 30} < 1000 AND name LIKE '%'"
+    checked = check(parse(text), CATALOGUE)
+    row = {"parameters.x": 4, "result": 1, "name": "a"}
+    assert compile_row(checked)(row) is True
+    columns = Columns(2, {name: Column([value, value]) for name, value in row.items()})
+    assert compile_columns(checked)(columns)[0].tolist() == [True, True]
+    assert compile_explain(checked)(row)[0].value is True
 
 
 def test_texts_do_not_grow_without_bound() -> None:

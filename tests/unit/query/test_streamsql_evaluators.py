@@ -10,8 +10,9 @@ import pytest
 from random_expressions import Generator, Written, rows
 
 from twinstack.query.streamsql import Catalogue, CatalogueDatastream, Column, Columns, check, compile_columns, parse
+from twinstack.query.streamsql.batch import Batch
 from twinstack.query.streamsql.checked import Apply, Term, walk
-from twinstack.query.streamsql.columns import Batch, compile_term
+from twinstack.query.streamsql.columns import compile_term
 from twinstack.query.streamsql.row import RowCondition
 from twinstack.query.streamsql.row import compile_term as compile_row_term
 from twinstack.query.streamsql.vectors import to_items
@@ -93,13 +94,13 @@ def assert_equal(text: str, term: Term) -> list[object]:
 @pytest.mark.parametrize("mixed", [False, True], ids=["typed", "mixed"])
 def test_row_and_columns_agree(mixed: bool) -> None:
     generator = Generator(11, mixed=mixed)
-    for _ in range(EXPRESSIONS // 4):
+    for number in range(EXPRESSIONS // 4):
         text = generator.expression("bool", 4).text
         term = where(text)
         assert_equal(text, term)
         # Values inside the condition, not only its outcome: their kinds, signs of zero and counts.
         for part in walk(term):
-            if isinstance(part, Apply):
+            if number % 4 == 0 and isinstance(part, Apply):
                 assert_equal(text, part)
 
 
