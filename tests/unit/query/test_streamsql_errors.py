@@ -427,3 +427,10 @@ def test_random_text_raises_query_errors_only(text: str) -> None:
         return
     row = {"result": 3.5, "name": "a", "time": 0, "parameters.x": [1]}
     assert compile_row(checked)(row) in (True, False, None)
+
+
+def test_many_names_and_many_datastreams() -> None:
+    catalogue = Catalogue(tuple(CatalogueDatastream(name=f"Car_{i}.Speed") for i in range(5_000)))
+    names = " OR ".join(f"name = 'Bus_{i}.Speed'" for i in range(400))
+    assert [w.code for w in check(parse(WHERE + names), catalogue).warnings] == ["no_datastream"]
+    assert check(parse(f"{WHERE}{names} OR name = 'Car_7.Speed'"), catalogue).warnings == ()
