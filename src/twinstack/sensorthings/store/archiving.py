@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from twinstack.core import limits
 from twinstack.core.errors import Fenced, NotFound, TwinstackError
+from twinstack.core.failpoints import hit
 from twinstack.sensorthings.store import aggregates, observations
 from twinstack.sensorthings.store.tables import archive_dead, archive_offset, observation
 from twinstack.sensorthings.store.transaction import Tx, insert_or_ignore, take_ids
@@ -39,6 +40,13 @@ class DeadLetter(NamedTuple):
     message: str
 
 
+class Archived(NamedTuple):
+    """How many records became Observations, and how many dead letters."""
+
+    stored: int
+    dead: int
+
+
 class Position(NamedTuple):
     topic_uuid: str
     next_offset: int
@@ -61,11 +69,13 @@ def archive(
     dead: Sequence[DeadLetter],
     *,
     keep_all: bool = True,
-) -> int:
-    """Stores rows, dead letters and the next offset; returns how many Observations were stored.
+    strict: bool = False,
+) -> Archived:
+    """Stores rows, dead letters and the next offset.
 
     `expected_next` is the stored next offset (None: there is none yet). `keep_all` False (a system's
-    `archive_received` is off): of each Datastream only the newest Observation is kept.
+    `archive_received` is off): of each Datastream only the newest Observation is kept. `strict`: a row whose
+    Datastream is gone is no dead letter but the error NotFound, so that the caller looks for it again.
     Errors: Fenced when the stored offset is another one: another archive owns the partition.
     """
     _advance(tx, topic, partition, topic_uuid, expected_next, next_offset)
@@ -75,6 +85,8 @@ def archive(
     stored = 0
     for row, outcome in zip(kept, outcomes, strict=True):
         if isinstance(outcome, TwinstackError):
+            if strict and isinstance(outcome, NotFound):
+                raise outcome
             reason = "unknown_datastream" if isinstance(outcome, NotFound) else outcome.code
             letters.append(DeadLetter(row.raw, reason, str(outcome)))
         else:
@@ -82,7 +94,8 @@ def archive(
     if not keep_all:
         _drop_older(tx, sorted({row.observation.datastream_id for row in kept}))
     _bury(tx, topic, partition, topic_uuid, letters)
-    return stored
+    hit("archive.before_commit")
+    return Archived(stored, len(letters))
 
 
 def _advance(tx: Tx, topic: str, partition: int, topic_uuid: str, expected_next: int | None, next_offset: int) -> None:

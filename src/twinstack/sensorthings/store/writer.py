@@ -53,7 +53,17 @@ class Job:
 
     @property
     def bytes(self) -> int:
-        return sum(_ROW_BYTES + (len(row.result) if isinstance(row.result, str) else 0) for row in self.rows)
+        """About what the job takes in the transaction."""
+        return sum(map(_size, self.rows))
+
+
+def _size(row: NewObservation) -> int:
+    size = _ROW_BYTES
+    if isinstance(row.result, str):
+        size += len(row.result)
+    elif isinstance(row.result, dict | list):
+        size += len(repr(row.result))
+    return size + len(repr(row.extra)) if row.extra else size
 
 
 class Writer:
