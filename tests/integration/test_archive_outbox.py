@@ -14,11 +14,13 @@ from archive_stand import CAR, STATION, instances, running, stand, wait_for
 from twinstack.bridges.archive import Archive
 from twinstack.bridges.outbox import Publisher
 from twinstack.bridges.process import Stop
+from twinstack.bridges.replay import replay
 from twinstack.bridges.topics import ensure_topics, specs_of
+from twinstack.core.errors import Conflict
 from twinstack.core.instances import load_instances
 from twinstack.log.seam import OutRecord
 from twinstack.sensorthings.model import DATASTREAM, OBSERVATION
-from twinstack.sensorthings.store import NewObservation, WriteContext, open_store, outbox, tables
+from twinstack.sensorthings.store import NewObservation, WriteContext, dead_letters, open_store, outbox, tables
 
 LAB = WriteContext(lab=True)
 
@@ -384,3 +386,22 @@ def test_a_store_put_back_from_a_backup_sends_rather_twice_than_never(s):
         s.store.insert_observations([NewObservation(s.ids["q0"], 99, 99.0)]).result()
         wait_for(lambda: publisher.bridge.counters.sent == 1)
         assert "store_is_older" in publisher.names()
+
+
+def test_dead_letters_are_replayed_once(s):
+    late = s.value("q0", 1).replace(s.key("q0").encode(), s.key("late").encode()).replace(b'"@iot.id":1', b'"x":1')
+    with InProcess(s, Archive) as archive:
+        produce(s, OutRecord(f"{CAR}.int", late, s.key("late").encode()), OutRecord(f"{CAR}.int", b"junk", b"k"))
+        wait_for(lambda: archive.bridge.counters.dead == 2)
+    unknown, junk = sorted(s.dead(), key=lambda d: d.reason != "unknown_datastream")
+    assert replay(s.store, unknown.id) == "open"
+    s.store.register_instances(load_instances(instances(["late"]), CAR), "car").result()
+    assert replay(s.store, unknown.id) == "done"
+    assert replay(s.store, junk.id) == "open"
+    with pytest.raises(Conflict):
+        replay(s.store, unknown.id)
+    assert s.history().total() == 1
+    assert s.store.write(lambda tx: dead_letters.discard(tx, junk.id)).result() == "discarded"
+    with s.store.reader() as connection:
+        assert dead_letters.letters(connection) == []
+        assert [x.state for x in dead_letters.letters(connection, state=None, topic=f"{CAR}.int")] != []
