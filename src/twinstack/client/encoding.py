@@ -126,7 +126,7 @@ class Encoder:
     def _results(self, results: Sequence[Any]) -> list[bytes]:
         try:
             return self._encode_results(results)
-        except (_Unfit, TypeError, ValueError, OverflowError):
+        except (_Unfit, InvalidInput, TypeError, ValueError, OverflowError, RecursionError):
             # the fast way only knows that something is wrong; this one says what
             self._refuse(results)
 
@@ -218,8 +218,7 @@ def _only(kind: type) -> Callable[[Sequence[Any]], list[bytes]]:
 
 
 def _any(results: Sequence[Any]) -> list[bytes]:
-    kinds = set(map(type, results))
-    if kinds == {float}:
+    if set(map(type, results)) == {float} and all(map(math.isfinite, results)):
         return _numbers(results)
     for result in results:
         check_finite(result)
