@@ -64,3 +64,10 @@ def running_kafka(folder: Path, nodes: int = 1) -> Iterator[Cluster]:
 def kafka_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaNode]:
     with running_kafka(tmp_path_factory.mktemp("kafka")) as cluster:
         yield KafkaNode(cluster)
+
+
+@contextlib.contextmanager
+def running_node(folder: Path) -> Iterator[str]:
+    """The address `host:port` of one node, for as long as the block lasts."""
+    with running_kafka(folder) as cluster:
+        yield cluster.bootstrap

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import groupby
 from typing import cast
@@ -33,6 +34,10 @@ class KafkaBatch:
     @cached_property
     def headers(self) -> list[Headers]:
         return [_headers(message) for message in self._messages]
+
+    def headers_at(self, indices: Sequence[int]) -> list[Headers]:
+        messages = self._messages
+        return [_headers(messages[i]) for i in indices]
 
     @cached_property
     def timestamps_ms(self) -> list[int]:

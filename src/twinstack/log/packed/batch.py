@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 
 from twinstack.log.packed.format import Columns
 from twinstack.log.seam import Headers
@@ -38,6 +39,10 @@ class PackedBatch:
     @property
     def headers(self) -> list[Headers]:
         return self._columns.headers[self._low : self._high]
+
+    def headers_at(self, indices: Sequence[int]) -> list[Headers]:
+        headers, low = self._columns.headers, self._low
+        return [headers[low + i] for i in indices]
 
     @property
     def timestamps_ms(self) -> list[int]:

@@ -1,0 +1,36 @@
+"""A store on SQLite in a temporary folder, and the SensorThings application in front of it, without a socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sensorthings_api import Api, Clock, Lab
+
+from twinstack.sensorthings.http import SensorThingsApp
+from twinstack.sensorthings.store import Store, open_store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = open_store(f"sqlite:{tmp_path / 'store.sqlite'}", clock=Clock())
+    opened.migrate()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+async def api(store: Store) -> AsyncIterator[Api]:
+    asked: list[tuple[str, str]] = []
+    app = SensorThingsApp(store, base_url=None, decide=lambda actor, action, target: asked.append((action, target)))
+
+    async def as_lab(scope: Any, receive: Any, send: Any) -> None:
+        scope["twinstack.actor"] = Lab()
+        await app(scope, receive, send)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(as_lab)) as client:
+        yield Api(client, asked=asked)
+    app.close()
