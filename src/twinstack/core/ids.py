@@ -79,8 +79,8 @@ def _block(ms: int, first: int, count: int) -> list[bytes]:
     counters = _COUNTERS[3 * first : 3 * (first + count)]
     for place in range(3):
         text[15 + place :: 36] = counters[place::3]
-    for place, character in ((18, b"-"), (19, b"8"), (23, b"-")):
-        text[place::36] = character * count
+    for place, fixed in ((18, b"-"), (19, b"8"), (23, b"-")):
+        text[place::36] = fixed * count
     random = os.urandom(8 * count).hex().encode()
     for column, place in enumerate((*range(20, 23), *range(24, 36))):
         text[place::36] = random[column * count : (column + 1) * count]

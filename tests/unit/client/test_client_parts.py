@@ -313,12 +313,12 @@ def test_a_cached_datastream_costs_no_question() -> None:
     meta.put(key, {"@iot.id": 3, "name": f"{SYSTEM}.T.Renamed", "copy_of": 99})
     assert catalogue.resolve({"@iot.id": 3, "name": key}, own=True)["name"] == f"{SYSTEM}.T.Renamed"
     assert catalogue.resolve({"@iot.id": 99}, own=False)["@iot.id"] == 3
-    assert catalogue.by_key(key) is not None
+    assert key in catalogue.by_key
     assert meta.asked == []
     meta.put(key, None)
     meta.now_s += 10
     assert catalogue.refresh()
-    assert catalogue.by_key(key) is None
+    assert key not in catalogue.by_key
 
 
 def test_an_unknown_datastream_is_asked_for_now_and_then() -> None:

@@ -104,7 +104,9 @@ def calling(watch: Watch, action: str, topic: str | None = None) -> Iterator[Non
 
 
 def to_headers(headers: Headers) -> KafkaHeaders | None:
-    return [*headers] if headers else None
+    if not headers:
+        return None
+    return headers if type(headers) is list else [*headers]
 
 
 def to_kafka(positions: Mapping[TopicPartition, int]) -> list[KafkaPartition]:
