@@ -287,11 +287,12 @@ def check_sizes(
     limit: int,
 ) -> None:
     """All or none: raises RecordTooLarge before the first record is queued."""
-    largest = max(len(value or b"") for value in values) + max(len(key or b"") for key in keys)
+    # A bound over whole columns: the sizes one by one cost as much as sending the records.
+    largest = max(map(len, filter(None, values)), default=0) + max(map(len, filter(None, keys)), default=0)
     if headers:
-        # an upper bound, cheap for the usual few small ones
-        widest = max((len(name) * 4 + len(content) + 4 for h in headers for name, content in h), default=0)
-        largest += widest * max(map(len, headers))
+        names = {name for own in headers for name, _ in own}
+        longest = max([len(content) for own in headers for _, content in own], default=0)
+        largest += max(map(len, headers)) * (max(map(len, names), default=0) * 4 + longest + 4)
     if largest <= limit:
         return
     for i, value in enumerate(values):
