@@ -55,8 +55,9 @@ def run_app(
     """Runs the app in this thread until `stop` is set or it crashed or another owner took over; returns its last state
     (idle or crashed).
 
-    `on_state` gets a Report for each change of state, and the counters again every 2 s and when it has caught up. `catalogue` None: the
-    `<system>.meta` topics of the sources. Never raises a TwinstackError: what goes wrong is a state with a reason.
+    `on_state` gets a Report for each change of state, and the counters again every 2 s and when it has caught up.
+    `catalogue` None: the `<system>.meta` topics of the sources. Never raises a TwinstackError: what goes wrong is a
+    state with a reason.
     """
     own_catalogue = catalogue is None
     found = MetaCatalogue(log) if catalogue is None else catalogue

@@ -208,5 +208,5 @@ def _good(decoded: Decoded, codes: Codes, faults: list[Fault]) -> Mask | None:
 def _both(a: Mask | None, b: Mask | None) -> Mask | None:
     if a is None or b is None:
         return b if a is None else a
-    both: Mask = np.logical_and(a, b)
+    both: Mask = a & b
     return both

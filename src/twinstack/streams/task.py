@@ -13,6 +13,7 @@ from typing import TypeVar
 from twinstack.core import failpoints, limits
 from twinstack.core.errors import (
     FatalLogError,
+    Fenced,
     QueueFull,
     RetriableLogError,
     TimedOut,
@@ -95,6 +96,7 @@ class Task:
                     return
             except TransactionAborted:  # 6
                 self.counters.aborts += 1
+                self._abort(transaction)
                 self.sleep(RETRY_PAUSE_S)
             finally:
                 # An open transaction would hold up every reader behind it until it times out.
@@ -102,6 +104,16 @@ class Task:
                     transaction.abort()
                 with contextlib.suppress(TwinstackError):
                     transaction.close()
+
+    def _abort(self, transaction: Transaction) -> None:
+        """What looks like an abort may be the work of a successor, and only this call tells: opening the transaction
+        again without it would fence that one. Errors: Fenced."""
+        try:
+            self.again(transaction.abort)
+        except Fenced:
+            raise
+        except TwinstackError:
+            return  # the next opening settles it
 
     def _read(self, transaction: Transaction) -> bool:
         """True when it was stopped, False when the task must start over."""

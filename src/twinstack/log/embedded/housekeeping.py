@@ -113,6 +113,7 @@ class Housekeeping:
         self._groups = groups
         self._writer = writer
         self._now_ms = now_ms
+        self._clock_s = time.thread_time
         self._stop = threading.Event()
         self._retained_ms = now_ms()
         self.leave: Callable[[str, list[str]], None] = lambda group, members: None
@@ -205,6 +206,7 @@ class Housekeeping:
         """Runs of rows with few records become rows of many; reading few large rows costs a twentieth."""
         run = _Run(partition)
         joined = partition.joined
+        started_s = self._clock_s()
         for row in self._rows(partition, joined, partition.next):
             small = row[1] < SMALL_RECORDS or head(row[4]).records < SMALL_RECORDS
             if small:
@@ -213,6 +215,9 @@ class Housekeeping:
             if run.rows and (run.full or not small):
                 self._replace(partition, run, joined=joined)
                 run = _Run(partition)
+                # reading is not urgent, writing is: joining takes a quarter of a core at most
+                self._stop.wait(3 * (self._clock_s() - started_s))
+                started_s = self._clock_s()
             elif not run.rows:
                 partition.joined = joined  # stored with the next run
         partition.loose_rows = run.rows  # too little for a row: it waits for more

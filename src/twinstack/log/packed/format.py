@@ -146,9 +146,6 @@ class Columns:
 
     def __init__(self, blob: bytes) -> None:
         self.head = head(blob)
-        self._at: list[int] = [0]
-        for size in self.head.sizes:
-            self._at.append(self._at[-1] + size)
         body = memoryview(blob)[_HEAD.size :]
         self._body = memoryview(_inflate(body, self.head.raw_bytes)) if self.head.flags & ZSTD else body
         self._kept: list[Any] = [None] * 5
@@ -159,7 +156,9 @@ class Columns:
     def _column(self, index: int, decoder: msgspec.msgpack.Decoder[Any], default: Any = None) -> list[Any]:
         column = self._kept[index]
         if column is None:
-            section = self._body[self._at[index] : self._at[index + 1]]
+            sizes = self.head.sizes
+            start = sum(sizes[:index])
+            section = self._body[start : start + sizes[index]]
             if not section:
                 column = range(self.head.records) if index == 4 else [default] * self.head.records
             elif index == 1 and self.head.flags & SAME_KEY:
