@@ -103,26 +103,26 @@ def format_us(us: int) -> str:
     """ISO 8601 in UTC with `Z` and as many fraction digits as needed."""
     seconds, fraction = divmod(us, US_PER_S)
     days, rest = divmod(seconds, 86_400)
+    try:
+        date = _date(days)
+    except (ValueError, OverflowError):
+        raise InvalidTimestamp(f"{us} us is outside the years 1 to 9999.", fix=_FIX, value=us) from None
     minute, second = divmod(rest, 60)
-    text = _day_text(days) + _MINUTES[minute] + _SECONDS[second]
+    text = date + _MINUTES[minute] + _SECONDS[second]
     return f"{text}.{fraction:06d}".rstrip("0") + "Z" if fraction else text + "Z"
 
 
-# Answers hold times by the hundred: tables and a cache of days make one in a third of the time.
+# Answers hold times by the hundred: tables make one in half the time of a format.
 _MINUTES = tuple(f"T{minute // 60:02d}:{minute % 60:02d}:" for minute in range(1440))
 _SECONDS = tuple(f"{second:02d}" for second in range(60))
-
-
-@lru_cache(maxsize=4096)
-def _day_text(days: int) -> str:
-    try:
-        date = datetime.fromordinal(_EPOCH_ORDINAL + days)
-    except (ValueError, OverflowError):
-        raise InvalidTimestamp(f"Day {days} is outside the years 1 to 9999.", fix=_FIX, value=days) from None
-    return f"{date.year:04d}-{date.month:02d}-{date.day:02d}"
-
-
 _EPOCH_ORDINAL = datetime(1970, 1, 1).toordinal()
+
+
+@lru_cache(maxsize=1024)
+def _date(days: int) -> str:
+    """`2026-11-24`; kept, because neighbouring Observations are of one day."""
+    date = datetime.fromordinal(_EPOCH_ORDINAL + days)
+    return f"{date.year:04d}-{date.month:02d}-{date.day:02d}"
 
 
 def format_interval_us(start_us: int, end_us: int | None) -> str:

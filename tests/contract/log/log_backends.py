@@ -114,9 +114,9 @@ class HttpBackend:
 @contextlib.contextmanager
 def http_backend(folder: Path) -> Iterator[Backend]:
     import uvicorn
-    from twinstack.log.http import LogService
 
     from twinstack.log.embedded import EmbeddedLog
+    from twinstack.log.http import LogService
 
     log = EmbeddedLog(str(folder / "log.sqlite"))
     listening = socket.create_server(("127.0.0.1", 0))

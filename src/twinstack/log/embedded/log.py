@@ -14,16 +14,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 import apsw
 
-from twinstack.log.embedded.catalog import Catalog, Partition
+from twinstack.log.embedded.catalog import Catalog, Created
 from twinstack.log.embedded.database import Database, Fsync, every, mapped_errors
 from twinstack.log.embedded.groups import Groups
 from twinstack.log.embedded.housekeeping import Checkpointer, Housekeeping, set_begin
 from twinstack.log.embedded.reader import Reader
-from twinstack.log.embedded.writer import Action, Done, Offsets, Owner, Row, Write, Writer
+from twinstack.log.embedded.writer import Action, Offsets, Owner, Row, Write, Writer
 from twinstack.log.packed.consumer import PackedConsumer
 from twinstack.log.packed.format import Head, head
 from twinstack.log.packed.producer import PackedProducer
@@ -42,6 +42,11 @@ from twinstack.log.seam import (
     Transaction,
 )
 
+T = TypeVar("T")
+
+Step = Callable[[apsw.Connection], Callable[[], T]]
+"""An action of the writer: changes the file and returns what changes memory after COMMIT and gives the result."""
+
 Listener = Callable[[Sequence[int] | None], None]
 """Called by the writer after each COMMIT with the partition ids that grew; None: groups may have moved on."""
 
@@ -59,13 +64,13 @@ class EmbeddedLog:
         self._grown = threading.Condition()
         self._database = Database(Path(path), fsync)
         with mapped_errors():
-            self._database.writer.execute("DELETE FROM member WHERE local")  # that process is gone
             self.catalog = Catalog(self._database.writer)
             self.groups = Groups(self._database.writer, self._partition_count, now_ms)
+        self.path = self._database.path
         self.reader = Reader(self._database, self.catalog)
         self._listeners: tuple[Listener, ...] = (self._wake_threads,)
         self.writer = Writer(self._database, self.catalog, self.groups, now_ms)
-        self.writer.on_commit = self._notify
+        self.writer.on_commit = self.notify
         self._checkpointer = Checkpointer(self._database, self.writer)
         self.writer.after_transaction = self._checkpointer.after_transaction
         self.housekeeping = Housekeeping(self._database, self.catalog, self.groups, self.writer, now_ms)
@@ -105,7 +110,7 @@ class EmbeddedLog:
         self.writer.stop()
         self._checkpointer.stop()
         self._database.close()
-        self._notify(None)
+        self.notify(None)
 
     # Listening to commits
 
@@ -118,7 +123,7 @@ class EmbeddedLog:
 
         return remove
 
-    def _notify(self, partitions: Sequence[int] | None) -> None:
+    def notify(self, partitions: Sequence[int] | None) -> None:
         for listener in self._listeners:
             listener(partitions)
 
@@ -227,9 +232,7 @@ class EmbeddedLog:
             return None
         return Offsets(group, membership, {self.catalog.place(tp).id: following for tp, following in offsets.items()})
 
-    def joining(
-        self, group: str, topics: Sequence[str], member: str, *, local: bool
-    ) -> Callable[[apsw.Connection], Callable[[], Assignment]]:
+    def joining(self, group: str, topics: Sequence[str], member: str, *, local: bool) -> Step[Assignment]:
         """An action: the group moves on with this member in it."""
 
         def run(connection: apsw.Connection) -> Callable[[], Assignment]:
@@ -239,20 +242,20 @@ class EmbeddedLog:
 
             def published() -> Assignment:
                 assignment = publish()
-                self._notify(None)
+                self.notify(None)
                 return assignment
 
             return published
 
         return run
 
-    def leaving(self, group: str, members: Sequence[str]) -> Callable[[apsw.Connection], Callable[[], None]]:
+    def leaving(self, group: str, members: Sequence[str]) -> Step[None]:
         def run(connection: apsw.Connection) -> Callable[[], None]:
             publish = self.groups.leave(connection, group, members)
 
             def published() -> None:
                 publish()
-                self._notify(None)
+                self.notify(None)
 
             return published
 
@@ -260,26 +263,34 @@ class EmbeddedLog:
 
 
 class EmbeddedAdmin:
+    """seam.Admin; `creating`, `deleting` and `deleting_records` are the actions, for callers that wait otherwise."""
+
     def __init__(self, log: EmbeddedLog) -> None:
         self._log = log
         self._catalog = log.catalog
 
-    def create_topics(self, specs: Sequence[TopicSpec]) -> dict[str, Literal["created", "exists"]]:
-        def run(connection: apsw.Connection) -> Callable[[], dict[str, Literal["created", "exists"]]]:
+    def create_topics(self, specs: Sequence[TopicSpec]) -> Created:
+        outcome: Created = self._log.act(self.creating(specs))
+        return outcome
+
+    def creating(self, specs: Sequence[TopicSpec]) -> Step[Created]:
+        def run(connection: apsw.Connection) -> Callable[[], Created]:
             outcome = self._catalog.create(connection, specs)
 
-            def publish() -> dict[str, Literal["created", "exists"]]:
+            def publish() -> Created:
                 for name, what in outcome.items():
                     if what == "created":
-                        self._catalog.load(connection, name)
+                        self._catalog.load(self._log.writer.connection, name)
                 return outcome
 
             return publish
 
-        result: dict[str, Literal["created", "exists"]] = self._log.act(run)
-        return result
+        return run
 
     def delete_topics(self, names: Sequence[str]) -> None:
+        self._log.act(self.deleting(names))
+
+    def deleting(self, names: Sequence[str]) -> Step[None]:
         def run(connection: apsw.Connection) -> Callable[[], None]:
             there = self._catalog.delete(connection, names)
             moved = self._log.groups.topics_changed(connection, there)
@@ -289,11 +300,11 @@ class EmbeddedAdmin:
                     self._catalog.drop(name)
                 for group_moves in moved:
                     group_moves()
-                self._log._notify(None)
+                self._log.notify(None)
 
             return publish
 
-        self._log.act(run)
+        return run
 
     def topics(self) -> dict[str, TopicInfo]:
         return {name: topic.info for name, topic in list(self._catalog.topics.items())}
@@ -312,8 +323,11 @@ class EmbeddedAdmin:
         return {tp: self._log.reader.offset_at(self._catalog.place(tp), timestamp_ms) for tp in tps}
 
     def delete_records(self, before: Mapping[TopicPartition, int]) -> None:
+        self._log.act(self.deleting_records(before))
+
+    def deleting_records(self, before: Mapping[TopicPartition, int]) -> Step[None]:
         def run(connection: apsw.Connection) -> Callable[[], None]:
-            places: list[tuple[Partition, int]] = [(self._catalog.place(tp), before[tp]) for tp in before]
+            places = [(self._catalog.place(tp), begin) for tp, begin in before.items()]
             publish = [set_begin(connection, place, min(begin, place.next)) for place, begin in places]
 
             def published() -> None:
@@ -322,13 +336,10 @@ class EmbeddedAdmin:
 
             return published
 
-        self._log.act(run)
+        return run
 
     def delete_group(self, group: str) -> None:
         self._log.act(lambda connection: self._log.groups.delete(connection, group))
 
     def group_offsets(self, group: str) -> dict[TopicPartition, int]:
         return self._log.committed(group)
-
-
-__all__ = ["Done", "EmbeddedLog"]

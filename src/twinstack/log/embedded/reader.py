@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import apsw
+
 from twinstack.log.embedded.catalog import Catalog, Partition
-from twinstack.log.embedded.database import Database, offset_of, row_id
+from twinstack.log.embedded.database import OFFSET_BITS, OFFSET_MASK, Database, offset_of, row_id
 from twinstack.log.packed.format import Columns, head
 from twinstack.log.packed.transport import Fetched, Stored, Want
 from twinstack.log.seam import TopicPartition
@@ -32,39 +34,24 @@ class Reader:
         """Batches from each wanted offset until `records_max` or `bytes_max` is passed: one at least if there is."""
         batches: list[Stored] = []
         lost: list[tuple[TopicPartition, str]] = []
-        for want in wants:
-            partition = self._catalog.partition(want.topic, want.partition)
-            if not partition.begin <= want.offset <= partition.next:
-                lost.append((TopicPartition(want.topic, want.partition), _outside(partition, want.offset)))
-                continue
-            position = want.offset
-            while position < partition.next and records_max > 0 and bytes_max > 0:
-                found = self.batch_at(partition, position)
-                if found is None:
-                    # compaction took what was there: go on behind it
-                    batches.append(Stored(want.topic, want.partition, position, partition.next - position, b""))
-                    break
-                batches.append(found)
-                records_max -= found.base + found.span - position
-                bytes_max -= len(found.blob)
-                position = found.base + found.span
-        return Fetched(batches, lost)
-
-    def batch_at(self, partition: Partition, offset: int) -> Stored | None:
-        """The batch that holds `offset`, else the next one before the end."""
-        end = partition.next
-        low, high = row_id(partition.id, 0), row_id(partition.id, end) - 1
-        wanted = row_id(partition.id, offset)
         with self._database.reading() as connection:
-            # in order of the log the wanted offset is most often a batch's first: look there first
-            row = connection.execute(_AFTER, (wanted, wanted)).fetchone()
-            if row is None:
-                row = connection.execute(_AT, (low, wanted)).fetchone()
-                if row is None or row[0] + row[1] <= wanted:
-                    row = connection.execute(_AFTER, (wanted, high)).fetchone()
-        if row is None:
-            return None
-        return Stored(partition.topic, partition.number, offset_of(row[0]), row[1], row[2])
+            for topic, number, offset in wants:
+                partition = self._catalog.partition(topic, number)
+                if not partition.begin <= offset <= partition.next:
+                    lost.append((TopicPartition(topic, number), _outside(partition, offset)))
+                    continue
+                position, end = offset, partition.next
+                while position < end and records_max > 0 and bytes_max > 0:
+                    found = _batch_at(connection, partition, position, end)
+                    if found is None:
+                        # compaction took what was there: go on behind it
+                        batches.append(Stored(topic, number, position, end - position, b""))
+                        break
+                    batches.append(found)
+                    records_max -= found.base + found.span - position
+                    bytes_max -= len(found.blob)
+                    position = found.base + found.span
+        return Fetched(batches, lost)
 
     def offset_at(self, partition: Partition, timestamp_ms: int) -> int:
         """The first offset whose timestamp is at or after `timestamp_ms`, else the end.
@@ -81,16 +68,29 @@ class Reader:
                     high = middle
                 else:
                     low = max(middle + 1, offset_of(row[0]) + row[1])
-        found = self.batch_at(partition, low) if low < end else None
-        while found is not None:
-            if head(found.blob).newest_ms >= timestamp_ms:
-                columns = Columns(found.blob)
-                for offset, time_ms in zip(columns.offsets, columns.timestamps_ms, strict=True):
-                    if time_ms >= timestamp_ms and found.base + offset >= partition.begin:
-                        return found.base + offset
-            position = found.base + found.span
-            found = self.batch_at(partition, position) if position < end else None
+            while low < end and (found := _batch_at(connection, partition, low, end)) is not None:
+                if head(found.blob).newest_ms >= timestamp_ms:
+                    columns = Columns(found.blob)
+                    for offset, time_ms in zip(columns.offsets, columns.timestamps_ms, strict=True):
+                        if time_ms >= timestamp_ms and found.base + offset >= partition.begin:
+                            return found.base + offset
+                low = found.base + found.span
         return end
+
+
+def _batch_at(connection: apsw.Connection, partition: Partition, offset: int, end: int) -> Stored | None:
+    """The batch that holds `offset`, else the next one before `end`."""
+    first = partition.id << OFFSET_BITS
+    wanted = first | offset
+    # in order of the log the wanted offset is most often a batch's first: look there first
+    row = connection.execute(_AFTER, (wanted, (first | end) - 1)).fetchone()
+    if row is None or row[0] != wanted:
+        before = connection.execute(_AT, (first, wanted)).fetchone()
+        if before is not None and before[0] + before[1] > wanted:
+            row = before
+        if row is None:
+            return None
+    return Stored(partition.topic, partition.number, row[0] & OFFSET_MASK, row[1], row[2])
 
 
 def _outside(partition: Partition, offset: int) -> str:

@@ -24,6 +24,7 @@ from twinstack.core.errors import InvalidInput, RecordTooLarge
 from twinstack.core.limits import (
     HEADER_BYTES_MAX,
     HEADERS_PER_RECORD_MAX,
+    LOG_BATCH_RECORDS_MAX,
     LOG_COMMIT_BYTES_MAX,
     LOG_COMPRESS_RECORDS_MIN,
     RECORD_KEY_BYTES_MAX,
@@ -38,7 +39,7 @@ _HEAD = struct.Struct("<BBHIq5I")
 _encode = msgspec.msgpack.Encoder().encode
 _VALUES = msgspec.msgpack.Decoder(list[bytes | None])
 _KEY = msgspec.msgpack.Decoder(bytes)
-_HEADERS = msgspec.msgpack.Decoder(list[list[tuple[str, bytes]]])
+_HEADERS = msgspec.msgpack.Decoder(list[tuple[tuple[str, bytes], ...]])
 _INTEGERS = msgspec.msgpack.Decoder(list[int])
 
 
@@ -133,8 +134,10 @@ def head(blob: bytes) -> Head:
     found = Head(flags, count, newest_ms, (sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]))
     if found.raw_bytes > LOG_COMMIT_BYTES_MAX:
         raise _malformed(f"it claims {found.raw_bytes} bytes, at most {LOG_COMMIT_BYTES_MAX} are allowed")
-    if count == 0 or (not flags & ZSTD and len(blob) != _HEAD.size + found.raw_bytes):
+    if not flags & ZSTD and len(blob) != _HEAD.size + found.raw_bytes:
         raise _malformed("its length is not what the head says")
+    if not 0 < count <= min(LOG_BATCH_RECORDS_MAX, found.sizes[0]):
+        raise _malformed(f"it claims {count} records, allowed are 1 to {LOG_BATCH_RECORDS_MAX}")
     return found
 
 
@@ -143,9 +146,6 @@ class Columns:
 
     def __init__(self, blob: bytes) -> None:
         self.head = head(blob)
-        self._at: list[int] = [0]
-        for size in self.head.sizes:
-            self._at.append(self._at[-1] + size)
         body = memoryview(blob)[_HEAD.size :]
         self._body = memoryview(_inflate(body, self.head.raw_bytes)) if self.head.flags & ZSTD else body
         self._kept: list[Any] = [None] * 5
@@ -153,12 +153,14 @@ class Columns:
     def __len__(self) -> int:
         return self.head.records
 
-    def _column(self, index: int, decoder: msgspec.msgpack.Decoder[Any], default: Any) -> list[Any]:
+    def _column(self, index: int, decoder: msgspec.msgpack.Decoder[Any], default: Any = None) -> list[Any]:
         column = self._kept[index]
         if column is None:
-            section = self._body[self._at[index] : self._at[index + 1]]
+            sizes = self.head.sizes
+            start = sum(sizes[:index])
+            section = self._body[start : start + sizes[index]]
             if not section:
-                column = default
+                column = range(self.head.records) if index == 4 else [default] * self.head.records
             elif index == 1 and self.head.flags & SAME_KEY:
                 column = [_decode(_KEY, section)] * self.head.records
             else:
@@ -170,24 +172,24 @@ class Columns:
 
     @property
     def values(self) -> list[bytes | None]:
-        return self._column(0, _VALUES, [])
+        return self._column(0, _VALUES)
 
     @property
     def keys(self) -> list[bytes | None]:
-        return self._column(1, _VALUES, [None] * self.head.records)
+        return self._column(1, _VALUES)
 
     @property
     def headers(self) -> list[Headers]:
-        return self._column(2, _HEADERS, [()] * self.head.records)
+        return self._column(2, _HEADERS, ())
 
     @property
     def timestamps_ms(self) -> list[int]:
-        return self._column(3, _INTEGERS, [self.head.newest_ms] * self.head.records)
+        return self._column(3, _INTEGERS, self.head.newest_ms)
 
     @property
     def offsets(self) -> list[int]:
         """Counted from the batch's first offset."""
-        return self._column(4, _INTEGERS, range(self.head.records))
+        return self._column(4, _INTEGERS)
 
     @property
     def dense(self) -> bool:
