@@ -10,6 +10,7 @@ fields for programs. The command line turns it into `exit_code`, the HTTP doors 
         InvalidRecord               a value on the log that is not one observation (poison)
         RecordTooLarge
         QueryError                  text of a query, with line and column
+        NotServed                   asked for a part of a standard that is known and not served here
         SettingsError
       NotFound, UnknownSystem, UnknownTopic
       PermissionDenied
@@ -104,6 +105,11 @@ class QueryError(InvalidInput):
         self.line = line
         self.column = column
         self.caret = caret
+
+
+class NotServed(InvalidInput):
+    code = "not_served"
+    http_status = 501
 
 
 class SettingsError(InvalidInput):

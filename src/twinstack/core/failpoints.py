@@ -27,6 +27,9 @@ NAMES: dict[str, str] = {
     "log.writer.between_parts": "embedded log: some of a transaction's parts are written",
     "log.housekeeping.between_steps": "embedded log: between two steps of retention, compaction or joining",
     "log.http.after_commit": "HTTP service of the log: committed, the answer is not sent",
+    "streams.task.between_sends": "stream app: a batch's outputs are sent, its dead letters and offsets are not",
+    "streams.task.before_commit": "stream app: everything of a transaction is sent, nothing is committed",
+    "streams.task.after_commit": "stream app: committed, the task does not know it",
 }
 """Name -> where it stands. Register a name here before it is used."""
 

@@ -22,6 +22,10 @@ ID_MAX = 2**63 - 1
 BODY_DEPTH_MAX = limits.EXPAND_DEPTH_MAX
 
 
+_OBJECTS = frozenset({"properties", "unitOfMeasurement"})
+"""Properties that are a JSON object (OGC 18-088, 8.2); other JSON properties hold any value."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ref:
     """A link to an entity that exists."""
@@ -151,6 +155,10 @@ def _value(entity: EntityType, p: Property, value: Any) -> Any:
             case PropertyType.INTERVAL | PropertyType.EXTRA_INTERVAL:
                 return None if value is None else _interval(value)
             case _:
+                if p.name in _OBJECTS and value is not None and not isinstance(value, Mapping):
+                    raise InvalidInput(
+                        f"'{p.name}' of a {entity.name} is an object.", fix="Send { ... }.", property=p.name
+                    )
                 check_value(value)
                 return value
     except InvalidTimestamp as error:

@@ -1,4 +1,4 @@
-"""An app's life: from a spec to a running task, through the states of the table, with back-off, reports and log lines."""
+"""An app's life: from a spec to a running task and its states, with back-off, reports and log lines."""
 
 from __future__ import annotations
 
@@ -55,8 +55,9 @@ def run_app(
     """Runs the app in this thread until `stop` is set or it crashed or another owner took over; returns its last state
     (idle or crashed).
 
-    `on_state` gets a Report for each change of state, and every 2 s the counters again. `catalogue` None: the
-    `<system>.meta` topics of the sources. Never raises a TwinstackError: what goes wrong is a state with a reason.
+    `on_state` gets a Report for each change of state, and the counters again every 2 s and when it has caught up.
+    `catalogue` None: the `<system>.meta` topics of the sources. Never raises a TwinstackError: what goes wrong is a
+    state with a reason.
     """
     own_catalogue = catalogue is None
     found = MetaCatalogue(log) if catalogue is None else catalogue
@@ -93,9 +94,10 @@ class _App:
         self._failures: deque[float] = deque()
         self._tries = 0
         self._started_s = 0.0
+        self._lag_reported: int | None = None
         self._notes = ""
         self._lines: Producer | None = None
-        self._reported = (0.0, 0)
+        self._reported = (clock(), 0)
         control.on_turn = self._on_turn
 
     def run(self) -> str:
@@ -151,10 +153,9 @@ class _App:
         if event == "counters":
             self._counters.rate_in = round((read - read_before) / max(now - since, 0.001), 1)
             self._reported = (now, read)
+        self._lag_reported = self._counters.lag
         state = self._state
-        self._on_state(
-            Report(event, state.name, state.reason, state.message, self._now_us(), asdict(self._counters))
-        )
+        self._on_state(Report(event, state.name, state.reason, state.message, self._now_us(), asdict(self._counters)))
 
     def _on_turn(self) -> None:
         paused = self._control.pause.is_set()
@@ -164,7 +165,8 @@ class _App:
             self._to(states.PAUSED, "user")
         elif not paused and self._state.name == states.PAUSED:
             self._to(states.RUNNING)
-        if self._clock() - self._reported[0] >= REPORT_EVERY_S:
+        caught_up = self._counters.lag == 0 and self._lag_reported != 0
+        if caught_up or self._clock() - self._reported[0] >= REPORT_EVERY_S:
             self._report("counters")
 
     def _failed(self, error: TwinstackError) -> bool:

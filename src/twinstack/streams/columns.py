@@ -1,4 +1,4 @@
-"""The columns of StreamSQL over a decoded batch: read from the records when they are needed, or from the Datastreams."""
+"""The columns of StreamSQL over a decoded batch: from the records when they are needed, or from the Datastreams."""
 
 from __future__ import annotations
 

@@ -22,7 +22,18 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 }
 
 REASONS = frozenset(
-    {"", "user", "no_grant", "grant_suspended", "does_not_compile", "position_lost", "custom", "limit", "worker_lost", "error"}
+    {
+        "",
+        "user",
+        "no_grant",
+        "grant_suspended",
+        "does_not_compile",
+        "position_lost",
+        "custom",
+        "limit",
+        "worker_lost",
+        "error",
+    }
 )
 
 

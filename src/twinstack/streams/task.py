@@ -13,6 +13,7 @@ from typing import TypeVar
 from twinstack.core import failpoints, limits
 from twinstack.core.errors import (
     FatalLogError,
+    Fenced,
     QueueFull,
     RetriableLogError,
     TimedOut,
@@ -35,6 +36,8 @@ REPEAT_S_MAX = 60.0
 """How long a call is repeated before the task starts again."""
 SLOW_COMMIT_S = 10.0
 LAG_EVERY_S = 2.0
+LAG_IDLE_EVERY_S = 0.25
+"""Until the task has caught up: who waits for that should not wait for the figure."""
 STOP_BUDGET_S = 5.0
 
 
@@ -93,6 +96,7 @@ class Task:
                     return
             except TransactionAborted:  # 6
                 self.counters.aborts += 1
+                self._abort(transaction)
                 self.sleep(RETRY_PAUSE_S)
             finally:
                 # An open transaction would hold up every reader behind it until it times out.
@@ -101,11 +105,19 @@ class Task:
                 with contextlib.suppress(TwinstackError):
                     transaction.close()
 
+    def _abort(self, transaction: Transaction) -> None:
+        """What looks like an abort may be the work of a successor, and only this call tells: opening the transaction
+        again without it would fence that one. Errors: Fenced."""
+        try:
+            self.again(transaction.abort)
+        except Fenced:
+            raise
+        except TwinstackError:
+            return  # the next opening settles it
+
     def _read(self, transaction: Transaction) -> bool:
         """True when it was stopped, False when the task must start over."""
-        consumer = self.again(
-            lambda: self._log.consumer(group=self.spec.group, client_id=self.spec.transactional_id)
-        )
+        consumer = self.again(lambda: self._log.consumer(group=self.spec.group, client_id=self.spec.transactional_id))
         try:
             positions = self._positions(transaction, consumer)  # 2
             consumer.assign(positions)
@@ -181,7 +193,7 @@ class _Session:
         self._consumer = consumer
         self._positions = positions
         self._interval_s = task.spec.commit_interval_ms / 1000
-        self._lag_due_s = 0.0
+        self._lag_due_s = self._lag_idle_due_s = 0.0
         self._clear()
 
     def _clear(self) -> None:
@@ -198,8 +210,7 @@ class _Session:
                 task.sleep(PAUSED_TURN_S)
             elif not self._turn():
                 return False
-            if task.clock() >= self._lag_due_s:
-                self._measure_lag()
+            self._measure_lag()
             control.on_turn()
         if self._next:  # 7
             self._commit()
@@ -274,8 +285,11 @@ class _Session:
         return calls == 1 and self._task.clock() - began < SLOW_COMMIT_S
 
     def _measure_lag(self) -> None:
-        """A log that does not answer now leaves the last figure."""
-        self._lag_due_s = self._task.clock() + LAG_EVERY_S
+        """Now and then. A log that does not answer now leaves the last figure."""
+        now = self._task.clock()
+        if now < self._lag_due_s and (self._next or self._task.counters.lag == 0 or now < self._lag_idle_due_s):
+            return
+        self._lag_due_s, self._lag_idle_due_s = now + LAG_EVERY_S, now + LAG_IDLE_EVERY_S
         with contextlib.suppress(TwinstackError):
             ends = self._task.admin.end_offsets(list(self._positions))
             self._task.counters.lag = sum(max(0, end - self._positions[tp]) for tp, end in ends.items())

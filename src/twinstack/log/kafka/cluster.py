@@ -16,6 +16,7 @@ from twinstack.log.kafka.properties import HOST, JVM, Address, Profile, server_p
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 20.0
+QUORUM_LOST_S = 3.0
 
 
 @dataclass(slots=True)
@@ -51,13 +52,15 @@ class Node:
 
 @dataclass(slots=True)
 class Cluster:
-    """The nodes of a folder. `kill`, `suspend` and `start_node` are for tests of faults."""
+    """The nodes of a folder. `kill`, `suspend` and `start_node` are for tests of faults; `jvm` are further options of
+    Java for this run only."""
 
     folder: Path
     cluster_id: str
     nodes: list[Node]
     profile: Profile = "small"
     extra: Mapping[str, str] = field(default_factory=dict)
+    jvm: Sequence[str] = ()
 
     @property
     def bootstrap(self) -> str:
@@ -142,8 +145,12 @@ def start_process(installation: Installation, cluster: Cluster, node: Node) -> N
     Path(node.mark).write_text(text)
     if not (data / "meta.properties").exists():
         _format(installation, cluster.cluster_id, node.mark)
-    jvm = [*JVM[cluster.profile], "-XX:MaxDirectMemorySize=128m", f"-Dlog4j2.configurationFile={installation.log4j}"]
-    if installation.archive.exists():
+    jvm = [
+        *JVM[cluster.profile],
+        *cluster.jvm,
+        f"-Dlog4j2.configurationFile={installation.log4j}",
+    ]
+    if installation.archive.exists() and not cluster.jvm:
         jvm += [f"-XX:SharedArchiveFile={installation.archive}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off"]
     node.pid = process.spawn(installation.command("kafka.Kafka", [node.mark], jvm), node.log_file)
 
@@ -156,12 +163,21 @@ def _format(installation: Installation, cluster_id: str, settings: str) -> None:
 
 
 def stop_nodes(nodes: Sequence[Node], timeout_s: float) -> None:
-    """SIGTERM to all, then SIGKILL to those that hang (the last of three waits in vain for a quorum)."""
+    """SIGTERM to all; SIGKILL to those that hang until the time is over, or that wait in vain for a quorum which the
+    others took with them."""
     for node in nodes:
         node.signal(signal.SIGTERM)
     deadline = time.monotonic() + timeout_s
+    left = [node for node in nodes if node.running]
+    while left and time.monotonic() < deadline:
+        time.sleep(0.05)
+        still = [node for node in left if node.running]
+        if len(still) < len(left) and 0 < len(still) <= len(nodes) // 2:
+            deadline = min(deadline, time.monotonic() + QUORUM_LOST_S)
+        left = still
+    for node in left:
+        node.signal(signal.SIGKILL)
+        assert node.pid is not None
+        process.wait_gone(node.pid, node.mark, 5.0)
     for node in nodes:
-        if node.pid is not None and not process.wait_gone(node.pid, node.mark, deadline - time.monotonic()):
-            node.signal(signal.SIGKILL)
-            process.wait_gone(node.pid, node.mark, 5.0)
         node.pid = None

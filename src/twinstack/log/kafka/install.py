@@ -83,7 +83,7 @@ def installed() -> Installation | None:
     return Installation(folder, java, version)
 
 
-def install(progress: Progress = silent) -> Installation:
+def load(progress: Progress = silent) -> Installation:
     """Brings the jars if they are not there (about 45 MB, 5-60 s). May be called by many processes at once.
 
     Errors: SettingsError (no Java, no Maven), Unreachable (Maven could not load), StorageFull.
@@ -104,7 +104,7 @@ def install(progress: Progress = silent) -> Installation:
         part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
         shutil.rmtree(part, ignore_errors=True)
         try:
-            _load(maven, part)
+            _load_jars(maven, part)
             shutil.rmtree(folder, ignore_errors=True)
             part.rename(folder)
         finally:
@@ -113,7 +113,7 @@ def install(progress: Progress = silent) -> Installation:
     return Installation(folder, java, version)
 
 
-def _load(maven: str, part: Path) -> None:
+def _load_jars(maven: str, part: Path) -> None:
     part.mkdir()
     for name in ("pom.xml", "log4j2.properties", "log4j2-tools.properties"):
         (part / name).write_bytes((RESOURCES / name).read_bytes())

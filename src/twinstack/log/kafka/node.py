@@ -12,13 +12,14 @@ from __future__ import annotations
 import base64
 import random
 import socket
+import tempfile
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from twinstack.core.errors import Conflict, FatalLogError, NotFound, SettingsError, TimedOut
+from twinstack.core.errors import Conflict, FatalLogError, NotFound, SettingsError, TimedOut, TwinstackError
 from twinstack.log.kafka.cluster import (
     START_TIMEOUT_S,
     STOP_TIMEOUT_S,
@@ -28,14 +29,67 @@ from twinstack.log.kafka.cluster import (
     start_process,
     stop_nodes,
 )
-from twinstack.log.kafka.install import Progress, check_space, install, locked, silent
+from twinstack.log.kafka.install import Installation, Progress, check_space, load, locked, silent
 from twinstack.log.kafka.properties import HOST, Address, Profile
+from twinstack.log.kafka.roundtrip import round_trip
+from twinstack.log.kafka.tools import TOOLS, tool
+
+__all__ = [
+    "DEFAULT_FOLDER",
+    "DEFAULT_PORTS",
+    "TOOLS",
+    "Cluster",
+    "ClusterStatus",
+    "find",
+    "free_ports",
+    "install",
+    "start",
+    "status",
+    "stop",
+    "test",
+    "tool",
+]
 
 DEFAULT_FOLDER = Path("~/.local/share/twinstack/kafka")
 DEFAULT_PORTS = (9092, 9093, 9094)
 DATA_BYTES_MIN = 500 * 1024 * 1024
 # Below the range from which the system takes the ports of outgoing connections (32768 on Linux).
 _FREE_PORTS = range(20_000, 32_000)
+
+
+def install(progress: Progress = silent) -> Installation:
+    """Brings the jars (45 MB, 5-60 s) and prepares faster starts (10 s), each once; many processes may call it.
+
+    Errors: SettingsError (no Java 17, no Maven: the apt package is named), Unreachable (Maven), StorageFull.
+    """
+    installation = load(progress)
+    if installation.archive.exists():
+        return installation
+    with locked(installation.folder / "archive.lock"):
+        if not installation.archive.exists():
+            progress("Preparing faster starts (once, about 10 s)")
+            try:
+                _make_archive(installation)
+            except TwinstackError as error:
+                progress(f"Kafka will start without a class archive: {error.message.splitlines()[0]}")
+    return installation
+
+
+def _make_archive(installation: Installation) -> None:
+    """Java writes the classes of a node that served some traffic into an archive when it ends (AppCDS)."""
+    part = installation.archive.with_suffix(".part")
+    with tempfile.TemporaryDirectory(prefix="twinstack-kafka-") as name:
+        folder = Path(name)
+        cluster = _create(folder, 1, free_ports(1), "small", {})
+        cluster.jvm = (f"-XX:ArchiveClassesAtExit={part}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off")
+        start_process(installation, cluster, cluster.nodes[0])
+        try:
+            cluster.wait_ready()
+            round_trip(cluster.bootstrap)
+        finally:
+            stop_nodes(cluster.nodes, 60.0)
+    if part.exists():
+        part.replace(installation.archive)
 
 
 def start(
@@ -55,7 +109,7 @@ def start(
     Errors: Conflict (port taken, other number of nodes), SettingsError, StorageFull, Unreachable, FatalLogError,
     TimedOut.
     """
-    installation = install(progress)
+    installation = load(progress)
     folder = Path(folder).expanduser().absolute()
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / "cluster.lock"):
@@ -105,6 +159,18 @@ def stop(folder: Path | str = DEFAULT_FOLDER, *, progress: Progress = silent, ti
         if cluster:
             cluster.save()
     return len(running)
+
+
+def test(folder: Path | str = DEFAULT_FOLDER, *, progress: Progress = silent) -> int:
+    """Proves that a running cluster works: makes a topic, writes records, reads them back with our client and with
+    Kafka's own console consumer, deletes the topic; returns the number of records.
+
+    Errors: NotFound (never started), Unreachable (not running), CheckFailed with what differed.
+    """
+    cluster = find(folder)
+    count = round_trip(cluster.bootstrap, progress=progress, console=True)
+    progress(f"Kafka at {cluster.bootstrap} works: {count} records written and read back")
+    return count
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from twinstack.core.errors import SettingsError, TimedOut
-from twinstack.log.kafka.install import install
+from twinstack.log.kafka.install import load
 
 TOOLS: Mapping[str, str] = MappingProxyType(
     {
@@ -44,6 +44,6 @@ def tool(
     if main is None:
         raise SettingsError(f"Kafka has no tool '{name}' here.", fix=f"One of: {', '.join(TOOLS)}.")
     try:
-        return install().run(main, args, stdin=stdin, timeout_s=timeout_s)
+        return load().run(main, args, stdin=stdin, timeout_s=timeout_s)
     except subprocess.TimeoutExpired:
         raise TimedOut(f"Kafka's tool '{name}' did not end within {timeout_s:.0f} s.", fix="Repeat it.") from None

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from twinstack.query.streamsql.functions import TIME_PARTS
 from twinstack.query.streamsql.kinds import FLOAT, FLOAT_EXACT_INT_MAX, INT, INT_MIN, STRING
 from twinstack.query.streamsql.vectors import Array, Mask
 
@@ -102,6 +103,10 @@ def sqrt(a: Array) -> Result:
     return _finite(np.sqrt(_float(a)))
 
 
+def _time_part(run: Callable[[Any], Any]) -> Callable[[Array], Result]:
+    return lambda a: (INT, run(a), None)
+
+
 KERNELS: Mapping[tuple[str, int], Callable[..., Result]] = {
     ("add", 2): add,
     ("sub", 2): sub,
@@ -116,6 +121,7 @@ KERNELS: Mapping[tuple[str, int], Callable[..., Result]] = {
     ("ceil", 1): ceil,
     ("round", 1): round_half_away,
     ("sqrt", 1): sqrt,
+    **{(name, 1): _time_part(run) for name, run in TIME_PARTS.items()},
 }
 """By function and number of arguments; a function that is not here runs row by row."""
 

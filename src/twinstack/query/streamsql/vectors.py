@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,15 +29,23 @@ DTYPES: Mapping[str, Any] = {
     STRING: np.object_,
     OBJECT: np.object_,
 }
-_CODES = {type(None): 0, bool: 1, int: 2, float: 3, str: 4}
 _KIND_BY_CODE = (None, BOOL, INT, FLOAT, STRING, OBJECT)
+
+
+class _Codes(dict[type, int]):
+    def __missing__(self, _kind: type) -> int:
+        return 5
+
+
+_code_of = _Codes({type(None): 0, bool: 1, int: 2, float: 3, str: 4}).__getitem__
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column of a batch.
 
-    `values`: an array or list of n values; with `codes` (n integers from 0) it is the dictionary that they point into.
+    `values`: an array or list of n values; with `codes` (n integers) it is the dictionary that they index; as in any
+    array -1 is its last entry.
     `valid`: False where the value is NULL, None if it never is; NULL may also be None among the values of a list, an
     object array or a dictionary. With `codes` there is no `valid`. `kind`: int, float, string, bool, time (int64
     microseconds since 1970 UTC), object, or any (JSON values of mixed kinds).
@@ -125,22 +134,33 @@ def from_items(items: Sequence[Any]) -> Vector:
         single = _of_one_type(items, next(iter(distinct)))
         if single is not None:
             return single
-    if int in distinct or float in distinct:  # integers beyond 64 bits are floats, numbers beyond a float NULL
-        items = list(map(normal, items))
-        types = list(map(type, items))
-    codes = np.fromiter((_CODES.get(t, 5) for t in types), np.int8, len(types))
+    codes = np.fromiter(map(_code_of, types), np.int8, len(types))
     vector: Vector = {}
     for code in range(1, 6):
         mask = codes == code
         if mask.any():
             kind = _KIND_BY_CODE[code]
             assert kind is not None
-            values = np.zeros(len(types), DTYPES[kind])
-            chosen = np.empty(int(mask.sum()), DTYPES[kind])
-            chosen[:] = [items[i] for i in np.flatnonzero(mask).tolist()] if kind != OBJECT else None
-            values[mask] = chosen
-            vector[kind] = Part(values, None if mask.all() else mask)
+            chosen = list(compress(items, mask.tolist()))
+            try:
+                part = _part(chosen, kind, mask)
+            except OverflowError:  # integers beyond 64 bits are floats, beyond a float NULL
+                return from_items(list(map(normal, items)))
+            vector[kind] = part
     return vector
+
+
+def _part(chosen: list[Any], kind: str, mask: Mask) -> Part:
+    """The values of one kind, at the rows of the mask. Errors: OverflowError for an integer beyond 64 bits."""
+    if kind == OBJECT:  # nothing reads what an object holds
+        return Part(np.full(len(mask), None, np.object_), None if mask.all() else mask)
+    values = np.zeros(len(mask), DTYPES[kind])
+    dense = np.empty(len(chosen), DTYPES[kind])
+    dense[:] = chosen
+    values[mask] = dense
+    if kind == FLOAT:
+        mask = mask & np.isfinite(values)
+    return Part(values, None if mask.all() else mask)
 
 
 def _of_one_type(items: Sequence[Any], kind: type) -> Vector | None:
@@ -206,13 +226,25 @@ class Merge:
         self._valid: dict[str, Mask] = {}
 
     def add(self, vector: Vector, rows: Mask) -> None:
+        """The rows of a vector over all rows."""
         for kind, (values, valid) in vector.items():
             chosen = rows if valid is None else rows & valid
-            if kind not in self._values:
-                self._values[kind] = np.zeros(self._n, DTYPES[kind])
-                self._valid[kind] = np.zeros(self._n, np.bool_)
+            self._make(kind)
             self._values[kind][chosen] = values if values.ndim == 0 else values[chosen]
             self._valid[kind] |= chosen
+
+    def scatter(self, kind: str, part: Part, rows: Array) -> None:
+        """A part over some rows only, whose numbers are `rows`."""
+        if part.valid is not None:
+            rows, part = rows[part.valid], Part(part.values[part.valid], None)
+        self._make(kind)
+        self._values[kind][rows] = part.values
+        self._valid[kind][rows] = True
+
+    def _make(self, kind: str) -> None:
+        if kind not in self._values:
+            self._values[kind] = np.zeros(self._n, DTYPES[kind])
+            self._valid[kind] = np.zeros(self._n, np.bool_)
 
     def vector(self) -> Vector:
         return {kind: Part(values, self._valid[kind]) for kind, values in self._values.items()}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from twinstack.core import limits
 from twinstack.core.errors import Fenced, NotFound, TwinstackError
+from twinstack.core.failpoints import hit
 from twinstack.sensorthings.store import aggregates, observations
 from twinstack.sensorthings.store.tables import archive_dead, archive_offset, observation
 from twinstack.sensorthings.store.transaction import Tx, insert_or_ignore, take_ids
@@ -27,8 +28,10 @@ class RawRecord(NamedTuple):
 
 
 class ArchiveRow(NamedTuple):
+    """`raw` gives the record itself, for the case that it becomes a dead letter."""
+
     observation: NewObservation
-    raw: RawRecord
+    raw: Callable[[], RawRecord]
 
 
 class DeadLetter(NamedTuple):
@@ -37,6 +40,13 @@ class DeadLetter(NamedTuple):
     raw: RawRecord
     reason: str
     message: str
+
+
+class Archived(NamedTuple):
+    """How many records became Observations, and how many dead letters."""
+
+    stored: int
+    dead: int
 
 
 class Position(NamedTuple):
@@ -61,11 +71,13 @@ def archive(
     dead: Sequence[DeadLetter],
     *,
     keep_all: bool = True,
-) -> int:
-    """Stores rows, dead letters and the next offset; returns how many Observations were stored.
+    strict: bool = False,
+) -> Archived:
+    """Stores rows, dead letters and the next offset.
 
     `expected_next` is the stored next offset (None: there is none yet). `keep_all` False (a system's
-    `archive_received` is off): of each Datastream only the newest Observation is kept.
+    `archive_received` is off): of each Datastream only the newest Observation is kept. `strict`: a row whose
+    Datastream is gone is no dead letter but the error NotFound, so that the caller looks for it again.
     Errors: Fenced when the stored offset is another one: another archive owns the partition.
     """
     _advance(tx, topic, partition, topic_uuid, expected_next, next_offset)
@@ -75,14 +87,17 @@ def archive(
     stored = 0
     for row, outcome in zip(kept, outcomes, strict=True):
         if isinstance(outcome, TwinstackError):
+            if strict and isinstance(outcome, NotFound):
+                raise outcome
             reason = "unknown_datastream" if isinstance(outcome, NotFound) else outcome.code
-            letters.append(DeadLetter(row.raw, reason, str(outcome)))
+            letters.append(DeadLetter(row.raw(), reason, str(outcome)))
         else:
             stored += 1
     if not keep_all:
         _drop_older(tx, sorted({row.observation.datastream_id for row in kept}))
     _bury(tx, topic, partition, topic_uuid, letters)
-    return stored
+    hit("archive.before_commit")
+    return Archived(stored, len(letters))
 
 
 def _advance(tx: Tx, topic: str, partition: int, topic_uuid: str, expected_next: int | None, next_offset: int) -> None:

@@ -6,6 +6,7 @@ every Observation has exactly one system, and nothing is decided at read time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -45,13 +46,15 @@ def ensure(tx: Tx, source: str, target: str) -> list[int]:
     return [_datastream(tx, i, taker) for i in tx.connection.execute(missing).scalars().all()]
 
 
-def ensure_one(tx: Tx, log_key: str, target: str) -> int | None:
-    """The copy at `target` of the Datastream with this log key in any other system; None when there is none."""
+def ensure_one(tx: Tx, target: str, log_keys: Sequence[str], source_id: int | None = None) -> int | None:
+    """The copy at `target` of another system's Datastream, found by one of the log keys, else by its id; made when it
+    is missing. None when no system has it."""
     taker = systems.get(tx.connection, target)
     d = datastream.c
-    source = tx.connection.execute(
-        sa.select(d.id).where(d.log_key == log_key, d.copy_of.is_(None), d.system_id != taker.id).order_by(d.id)
-    ).scalar()
+    foreign = sa.select(d.id).where(d.copy_of.is_(None), d.system_id != taker.id).order_by(d.id)
+    source = tx.connection.execute(foreign.where(d.log_key.in_(log_keys))).scalar()
+    if source is None and source_id is not None:
+        source = tx.connection.execute(foreign.where(d.id == source_id)).scalar()
     return None if source is None else _datastream(tx, source, taker)
 
 

@@ -32,11 +32,10 @@ from twinstack.sensorthings.store import (
     update,
 )
 from twinstack.sensorthings.store.apps import AppRow, RevisionRow
-from twinstack.sensorthings.store.archiving import ArchiveRow, DeadLetter, Position
+from twinstack.sensorthings.store.archiving import Archived, ArchiveRow, DeadLetter, Position
 from twinstack.sensorthings.store.context import Created, WriteContext
 from twinstack.sensorthings.store.engine import make_engine
 from twinstack.sensorthings.store.errors import vendor_errors
-from twinstack.sensorthings.store.migrate import migrate
 from twinstack.sensorthings.store.observations import Outcome
 from twinstack.sensorthings.store.register import RegisterResult
 from twinstack.sensorthings.store.systems import SystemRow
@@ -68,6 +67,9 @@ class Store:
 
     def migrate(self) -> None:
         """Makes or upgrades the tables. Errors: SettingsError for a store of a newer version."""
+        # Only the server migrates: its child processes start faster without alembic.
+        from twinstack.sensorthings.store.migrate import migrate
+
         with vendor_errors():
             migrate(self.engine)
             with self.reader() as connection:
@@ -285,9 +287,12 @@ class Store:
         """Makes the received copies that `target_system` misses of all Datastreams of `source_system`; their ids."""
         return self.write(lambda tx: copies.ensure(tx, source_system, target_system))
 
-    def ensure_copy(self, log_key: str, target_system: str) -> Write[int | None]:
-        """The received copy of one Datastream, found by its log key; None when no system has it."""
-        return self.write(lambda tx: copies.ensure_one(tx, log_key, target_system))
+    def ensure_copy(
+        self, target_system: str, log_keys: Sequence[str], source_id: int | None = None
+    ) -> Write[int | None]:
+        """The received copy of one Datastream, found by a log key, else by the source's id, made when it is missing;
+        None when no other system has it."""
+        return self.write(lambda tx: copies.ensure_one(tx, target_system, log_keys, source_id))
 
     def latest(self, ids: Sequence[int]) -> dict[int, sa.RowMapping]:
         """Datastream id -> columns of its latest Observation (`values.result_value` reads the result)."""
@@ -312,12 +317,22 @@ class Store:
         dead: Sequence[DeadLetter],
         *,
         keep_all: bool = True,
-    ) -> Write[int]:
-        """Rows, dead letters and next offset of one partition in one transaction; how many rows were stored.
-        Errors: Fenced when the stored offset is not `expected_next` (None: there is none)."""
+        strict: bool = False,
+    ) -> Write[Archived]:
+        """Rows, dead letters and next offset of one partition in one transaction (`archiving.archive`).
+        Errors: Fenced when the stored offset is not `expected_next` (None: there is none); NotFound if `strict`."""
         return self.write(
             lambda tx: archiving.archive(
-                tx, topic, partition, topic_uuid, expected_next, next_offset, rows, dead, keep_all=keep_all
+                tx,
+                topic,
+                partition,
+                topic_uuid,
+                expected_next,
+                next_offset,
+                rows,
+                dead,
+                keep_all=keep_all,
+                strict=strict,
             ),
             emits=False,
         )

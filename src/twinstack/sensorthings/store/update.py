@@ -35,11 +35,11 @@ class Updated(NamedTuple):
 
 def check_etag(entity: EntityType, row: Any, if_match: str | None) -> None:
     """Errors: Stale."""
-    if if_match is not None and not etag_matches(if_match, etag(entity.name, row)):
+    if if_match is not None and not etag_matches(if_match, etag(entity.name, row._mapping)):
         raise Stale(
             f"{entity.name} {row.id} changed since it was read.",
             fix="Read it again, look at what changed, and repeat.",
-            etag=etag(entity.name, row),
+            etag=etag(entity.name, row._mapping),
         )
 
 

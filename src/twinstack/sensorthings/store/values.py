@@ -8,10 +8,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 EXACT_MAX = 2**53
-_OBSERVATION_COLUMNS = ("t", "t_end", "result", "kind", "result_time", "datastream_id", "feature_id", "extra")
+OBSERVATION_COLUMNS = ("t", "t_end", "result", "kind", "result_time", "datastream_id", "feature_id", "extra")
 
 
 class NewObservation(NamedTuple):
@@ -74,11 +75,11 @@ def start_of(row: Any) -> int:
     return int(row._mapping["t"])
 
 
-def etag(entity_name: str, row: Any) -> str:
-    """The weak ETag of a row: its version; of an Observation, which has none, a digest of its columns."""
+def etag(entity_name: str, row: Mapping[str, Any]) -> str:
+    """The weak ETag of a row by its columns: the version; of an Observation, which has none, a digest of them."""
     if entity_name != "Observation":
-        return f'W/"{row.version}"'
-    columns = tuple(row._mapping[name] for name in _OBSERVATION_COLUMNS)
+        return f'W/"{row["version"]}"'
+    columns = tuple(row[name] for name in OBSERVATION_COLUMNS)
     return f'W/"{hashlib.blake2b(repr(columns).encode(), digest_size=8).hexdigest()}"'
 
 

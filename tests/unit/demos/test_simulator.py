@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-DEMOS = Path(__file__).resolve().parents[2] / "demos"
+DEMOS = Path(__file__).resolve().parents[3] / "demos"
 sys.path.insert(0, str(DEMOS))
 
 from simulator.track import Track, distance_m  # noqa: E402

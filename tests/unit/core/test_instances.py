@@ -8,7 +8,7 @@ import pytest
 from twinstack.core.errors import InvalidInstances
 from twinstack.core.instances import load_instances
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SYSTEM = "cz.icecars.iot4cps-wp5-CarFleet.Car1"
 CAR1 = ROOT / "demos" / "CarFleet" / "Car1" / "instances.json"
 
