@@ -18,7 +18,7 @@ import apsw
 from twinstack.core.errors import FatalLogError, TwinstackError
 from twinstack.core.failpoints import hit
 from twinstack.core.limits import IDEMPOTENCE_WINDOW_MS, KIB, LOG_WAL_BYTES_MAX, MIB
-from twinstack.log.embedded.catalog import Catalog, Partition
+from twinstack.log.embedded.catalog import JOIN_ROWS_MIN, Catalog, Partition, Topic
 from twinstack.log.embedded.database import (
     OFFSET_BITS,
     PAGE_BYTES,
@@ -30,21 +30,24 @@ from twinstack.log.embedded.database import (
 )
 from twinstack.log.embedded.groups import Groups
 from twinstack.log.embedded.writer import SMALL_RECORDS, Action, Writer
-from twinstack.log.packed.format import Columns, head, pack
+from twinstack.log.packed.format import Columns, pack
 
 CHECKPOINT_WAL_BYTES = 4 * MIB
 RESTART_WAL_BYTES = 48 * MIB
 RESTART_WAIT_MS = 1_000
 STEP_ROWS = 64
 TICK_S = 0.5
-JOIN_ROWS_MIN = 64
 JOINED_RECORDS_MAX = 1_000
 JOINED_BYTES_MAX = 256 * KIB
 RETENTION_EVERY_MS = 60_000
 TOMBSTONE_MS_DEFAULT = 3_600_000
 COMPACT_RECORDS_MIN = 500
 STEP_BYTES = 256 * KIB
+COMPACT_RATIO_DEFAULT = 0.5
 _ROWS = "SELECT id, span, newest_ms, peak_ms, data FROM batch WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?"
+_SMALL_ROWS = _ROWS.replace(" data ", f" iif(span < {SMALL_RECORDS}, data, x'') ")
+"""Without the contents of large rows, which then are not read."""
+_BARE_ROWS = _ROWS.replace(" data ", " x'' ")
 _Row = tuple[int, int, int, int, bytes]
 
 
@@ -187,14 +190,29 @@ class Housekeeping:
                 if topic.info.cleanup == "delete" and topic.retention_ms is not None:
                     self._drop_old(partition, now_ms - topic.retention_ms)
                 self._drop_before_begin(partition)
-                if topic.info.cleanup == "compact" and partition.next - partition.compacted >= COMPACT_RECORDS_MIN:
+                if topic.info.cleanup == "compact" and self._worth_compacting(topic, partition):
                     tombstone_ms = int(topic.config.get("delete.retention.ms", TOMBSTONE_MS_DEFAULT))
                     self.compact(partition, now_ms - tombstone_ms)
+        self._do(self._store_joined)
+
+    @staticmethod
+    def _worth_compacting(topic: Topic, partition: Partition) -> bool:
+        """Enough is new, in number and against what the last compaction left."""
+        ratio = float(topic.config.get("min.cleanable.dirty.ratio", COMPACT_RATIO_DEFAULT))
+        return partition.next - partition.compacted >= max(COMPACT_RECORDS_MIN, ratio * partition.live_records)
+
+    def _store_joined(self, connection: apsw.Connection) -> None:
+        moved = [each for each in self._catalog.by_id.values() if each.joined != each.joined_stored]
+        connection.executemany(
+            "UPDATE partition SET joined = ? WHERE id = ?", [(partition.joined, partition.id) for partition in moved]
+        )
+        for partition in moved:
+            partition.joined_stored = partition.joined
 
     def _drop_old(self, partition: Partition, before_ms: int) -> None:
         """Moves `begin` behind the leading rows that are old; the rows follow in `_drop_before_begin`."""
         begin = partition.begin
-        for row in self._rows(partition, begin, partition.next):
+        for row in self._rows(partition, begin, partition.next, _BARE_ROWS):
             if row[2] >= before_ms:
                 break
             begin = offset_of(row[0]) + row[1]
@@ -214,8 +232,8 @@ class Housekeeping:
         run = _Run(partition)
         joined = partition.joined
         started_s = self._clock_s()
-        for row in self._rows(partition, joined, partition.next):
-            small = row[1] < SMALL_RECORDS or head(row[4]).records < SMALL_RECORDS
+        for row in self._rows(partition, joined, partition.next, _SMALL_ROWS):
+            small = row[1] < SMALL_RECORDS
             if small:
                 run.add(row, keep=None)
             joined = offset_of(row[0]) + row[1]
@@ -226,7 +244,7 @@ class Housekeeping:
                 self._stop.wait(3 * (self._clock_s() - started_s))
                 started_s = self._clock_s()
             elif not run.rows:
-                partition.joined = joined  # stored with the next run
+                partition.joined = joined
         if run.rows >= JOIN_ROWS_MIN:
             self._replace(partition, run)  # `joined` stays before it: while it is small it grows by what comes next
             partition.loose_rows = 1
@@ -277,6 +295,7 @@ class Housekeeping:
                 if key is not None:
                     newest[key] = base + offset
         run = _Run(partition)
+        live = 0
         for row in self._rows(partition, partition.begin, end):
             base = offset_of(row[0])
             columns = Columns(row[4])
@@ -286,6 +305,7 @@ class Housekeeping:
                     columns.offsets, columns.keys, columns.values, columns.timestamps_ms, strict=True
                 )
             ]
+            live += sum(keep)
             run.add(row, keep)
             if run.full:
                 self._replace(partition, run)
@@ -293,13 +313,14 @@ class Housekeeping:
         if run.rows:
             self._replace(partition, run)
         self._replace(partition, _Run(partition), joined=max(end, partition.joined), compacted=end)
+        partition.live_records = live
 
-    def _rows(self, partition: Partition, position: int, end: int) -> Iterator[_Row]:
+    def _rows(self, partition: Partition, position: int, end: int, select: str = _ROWS) -> Iterator[_Row]:
         """Rows in order, STEP_ROWS small ones or one large one a statement."""
         last = row_id(partition.id, end) - 1
         while position < end and not self._stop.is_set():
             with self._database.reading() as connection:
-                cursor = connection.execute(_ROWS, (row_id(partition.id, position), last, STEP_ROWS))
+                cursor = connection.execute(select, (row_id(partition.id, position), last, STEP_ROWS))
                 rows, size = [], 0
                 for row in cursor:
                     rows.append(row)

@@ -7,6 +7,7 @@ changes after COMMIT, so a failed transaction leaves both as they were.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -240,17 +241,19 @@ class Writer:
             for call, outcome in plan.outcomes:
                 call.done(outcome if isinstance(outcome, TwinstackError) else failure)
             return
+        except Exception as error:  # a mistake of ours must not end the only writer: callers would wait for ever
+            self._roll_back()
+            for call, _ in plan.outcomes:
+                call.done(FatalLogError(f"The log could not write: {error!r}.", fix="Please report this."))
+            return
         self._publish(plan)
         for call, outcome in plan.outcomes:
             call.done(outcome)
 
     def _roll_back(self) -> None:
         if self.connection.in_transaction:
-            try:
+            with contextlib.suppress(apsw.Error):  # what cannot be rolled back makes the next BEGIN fail, which is said
                 self.connection.execute("ROLLBACK")
-            except apsw.Error:
-                if self.connection.in_transaction:
-                    raise
 
     def _lay_out(self, calls: list[Write]) -> _Plan:
         plan = _Plan()
@@ -353,6 +356,8 @@ class Writer:
             partition.peak_ms = plan.peak_ms[uid]
             partition.loose_rows += plan.loose.get(uid, 0)
             partition.next = following
+            if not partition.loose_rows:
+                partition.joined = following
         self._producers.update(plan.producers)
         self._owners.update(plan.owners)
         if plan.next:
