@@ -225,7 +225,7 @@ class TestCascades:
 
     def test_many_rows_disappear_at_once_and_are_swept(self, filled, lab, monkeypatch):
         monkeypatch.setattr("twinstack.core.limits.CASCADE_ROWS_MAX", 3)
-        monkeypatch.setattr("twinstack.sensorthings.store.delete.SLICE_ROWS", 2)
+        monkeypatch.setattr("twinstack.core.limits.CASCADE_SLICE_ROWS", 2)
         filled.delete(DATASTREAM, 1, lab).result()
         filled.close()  # the queue is worked off before it closes
         # the sweep goes on at the next start
