@@ -47,7 +47,7 @@ def clean_environment() -> dict[str, str]:
 
 
 class Server:
-    """`command` is `up --open` or `demo`; `ready_after_s` is what the line `ready` took."""
+    """`command` is `up --open` or `demo`; `ready_after_s` is what the line `ready` took, `cpu_s` the processor time."""
 
     def __init__(self, data: Path, command: tuple[str, ...] = ("up", "--open"), **env: str) -> None:
         self.data = data
@@ -72,6 +72,8 @@ class Server:
             reader.start()
         wait_until(lambda: bool(self.out) or self.process.poll() is not None, READY_S)
         self.ready_after_s = time.monotonic() - started
+        times = psutil.Process(self.process.pid).cpu_times() if self.out else None
+        self.cpu_s = times.user + times.system if times else 0.0
         if not self.out:
             raise AssertionError(f"no server: exit {self.process.returncode}, {''.join(self.err)}")
 

@@ -41,7 +41,9 @@ class Running:
 
     def alive(self) -> bool:
         try:
-            return bool(abs(psutil.Process(self.pid).create_time() - self.started_at) < _STARTED_TOLERANCE_S)
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started_at) < _STARTED_TOLERANCE_S
+            return bool(same and process.status() != psutil.STATUS_ZOMBIE)
         except psutil.Error:
             return False
 

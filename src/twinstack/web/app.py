@@ -10,7 +10,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -26,9 +28,12 @@ from twinstack.web.doors import ProtocolDoors
 from twinstack.web.guard import Guard
 from twinstack.web.health import Health
 from twinstack.web.live import LiveStream
-from twinstack.web.metrics import Metrics, Requests
 from twinstack.web.pages.overview import Overview, service_root
 from twinstack.web.problem import on_error
+from twinstack.web.requests import Requests
+
+if TYPE_CHECKING:
+    from twinstack.web.metrics import Metrics
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -54,7 +59,15 @@ def build(platform: Platform) -> Application:
     requests = Requests()
     stream = LiveStream(platform.live, lambda: [_brief(app) for app in platform.apps.states()], platform.epoch)
     health = Health(platform)
-    metrics = Metrics(platform, requests)
+
+    @cache
+    def metrics() -> Metrics:
+        from twinstack.web.metrics import Metrics  # prometheus-client is not needed before the first scrape
+
+        return Metrics(platform, requests)
+
+    async def scrape(request: Request) -> Response:
+        return metrics().endpoint(request)
 
     async def root(_: Request) -> Response:
         return JSONResponse(service_root(platform))
@@ -65,7 +78,7 @@ def build(platform: Platform) -> Application:
             Route("/live", stream.endpoint),
             Route("/healthz", health.healthz),
             Route("/readyz", health.readyz),
-            Route("/metrics", metrics.endpoint),
+            Route("/metrics", scrape),
             Route("/api/v1", root),
             Mount("/api/v1", routes=Api(platform).routes()),
             Mount("/static", StaticFiles(directory=_STATIC)),

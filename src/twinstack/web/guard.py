@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twinstack.core import limits
 from twinstack.platform.policy import Action, Actor, Mode, Object, decide, is_loopback
-from twinstack.web.metrics import Requests
 from twinstack.web.problem import problem
+from twinstack.web.requests import Requests
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jinja2
 from starlette.responses import HTMLResponse
 
 from twinstack import __version__
+
+if TYPE_CHECKING:
+    import jinja2
 
 _SIGNIFICANT = 6
 _PLAIN_MAX = 1e15
@@ -25,6 +27,8 @@ def page(template: str, **values: Any) -> HTMLResponse:
 
 @cache
 def _environment() -> jinja2.Environment:
+    import jinja2  # not before the first page: the server shall be ready soon
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,

@@ -4,11 +4,13 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from twinstack.core.errors import SettingsError
 from twinstack.sensorthings.store import tables
 from twinstack.sensorthings.store.engine import make_engine
-from twinstack.sensorthings.store.migrate import migrate
+from twinstack.sensorthings.store.migrate import HEAD, migrate
+from twinstack.sensorthings.store.upgrade import alembic_config, upgrade
 
 
 @pytest.fixture
@@ -18,8 +20,18 @@ def engine(tmp_path):
     engine.dispose()
 
 
-def test_migrations_make_the_tables_of_the_code(engine):
-    migrate(engine)
+def by_migrations(engine):
+    with engine.connect().execution_options(immediate=True) as connection, connection.begin():
+        upgrade(connection)
+
+
+def test_a_new_store_is_at_the_newest_revision():
+    assert ScriptDirectory.from_config(alembic_config()).get_current_head() == HEAD
+
+
+@pytest.mark.parametrize("make", [by_migrations, migrate], ids=["migrations", "new"])
+def test_migrations_make_the_tables_of_the_code(engine, make):
+    make(engine)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, tables.metadata) == []
@@ -37,7 +49,7 @@ def _schema(engine):
 
 
 def test_migrations_make_the_same_sql_as_create_all(engine, tmp_path):
-    migrate(engine)
+    by_migrations(engine)
     other = make_engine(f"sqlite:{tmp_path / 'other.sqlite'}")
     tables.metadata.create_all(other)
     assert _schema(engine) == _schema(other)
@@ -52,6 +64,14 @@ def test_migrating_twice_keeps_the_identity(engine):
     with engine.connect() as connection:
         assert connection.execute(sa.select(tables.store_info)).all() == before
         assert len(connection.execute(sa.select(tables.outbox_head)).all()) == 8
+
+
+def test_a_store_made_by_migrations_is_taken_over(engine):
+    by_migrations(engine)
+    migrate(engine)
+    with engine.connect() as connection:
+        assert len(connection.execute(sa.select(tables.outbox_head)).all()) == 8
+        assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalars().all() == [HEAD]
 
 
 def test_a_newer_store_is_refused(engine):

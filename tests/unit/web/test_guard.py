@@ -10,7 +10,7 @@ import pytest
 from twinstack.core import limits
 from twinstack.platform.policy import Mode
 from twinstack.web.guard import Guard, body_limit, host_name
-from twinstack.web.metrics import Requests
+from twinstack.web.requests import Requests
 
 TOKEN = "secret-of-this-start"
 seen: list[dict[str, Any]] = []

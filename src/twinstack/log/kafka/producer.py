@@ -177,7 +177,7 @@ class KafkaProducer:
         finally:
             handle, self._handle = self._handle, None
             if handle is not None:
-                _release(handle)
+                give_up(handle)
 
     # Opening
 
@@ -210,7 +210,7 @@ class KafkaProducer:
             return
         if self._handle.flush(limits.PRODUCER_BLOCK_MS_MAX / 1000):
             raise self._queue_full()
-        _release(self._handle)
+        give_up(self._handle)
         self._handle = None
 
     # Sending
@@ -246,7 +246,7 @@ class KafkaProducer:
                 if renewed or error.code() != KafkaError._FATAL:
                     raise self._watch.error(error, f"send to '{topic}'", topic) from None
                 renewed = True
-                _release(self._open())
+                give_up(self._open())
                 self._handle = None
 
     def _queue_full(self) -> QueueFull:
@@ -289,11 +289,12 @@ def check_sizes(
     limit: int,
 ) -> None:
     """All or none: raises RecordTooLarge before the first record is queued."""
-    largest = max(len(value or b"") for value in values) + max(len(key or b"") for key in keys)
+    # A bound over whole columns: the sizes one by one cost as much as sending the records.
+    largest = max(map(len, filter(None, values)), default=0) + max(map(len, filter(None, keys)), default=0)
     if headers:
-        # an upper bound, cheap for the usual few small ones
-        widest = max((len(name) * 4 + len(content) + 4 for h in headers for name, content in h), default=0)
-        largest += widest * max(map(len, headers))
+        names = {name for own in headers for name, _ in own}
+        longest = max([len(content) for own in headers for _, content in own], default=0)
+        largest += max(map(len, headers)) * (max(map(len, names), default=0) * 4 + longest + 4)
     if largest <= limit:
         return
     for i, value in enumerate(values):
@@ -302,9 +303,9 @@ def check_sizes(
             raise too_large(topic, size, limit)
 
 
-def _release(handle: Handle) -> None:
-    """Gives up what is still queued, with its reports, and ends the client's threads."""
+def give_up(handle: Handle) -> None:
+    """Drops what is still queued, with its reports. The client's threads end with the last reference to it: its own
+    `close` would first abort an open transaction, and wait for a broker that is away for ever."""
     if len(handle):
         handle.purge()
         handle.flush(1.0)
-    handle.close()
