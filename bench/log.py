@@ -16,13 +16,14 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import apsw
 import msgspec
 import uvicorn
 
-from bench.report import Line, main, rate
+from bench.report import Line, main, race, rate
 from twinstack.log.embedded import EmbeddedLog
 from twinstack.log.embedded.housekeeping import JOIN_ROWS_MIN
 from twinstack.log.http import HttpLog, LogService
@@ -81,13 +82,12 @@ def compare_appends(folder: Path, seconds: float) -> Iterator[Line]:
     for count in (1, 100, 5_000):
         values = observations(count)
         peer = Peer(folder / f"peer-{count}.sqlite")
-        theirs = rate(lambda peer=peer, values=values: peer.append(values), seconds=seconds)
         with open_log(folder / f"log-{count}.sqlite") as log:
-            one = rate(lambda log=log, values=values: append(log, values, b"key"), seconds=seconds)
-            many = rate(lambda log=log, values=values: from_many(log, values), seconds=seconds)
+            alone = race(partial(append, log, values, b"key"), partial(peer.append, values), seconds=seconds)
+            many = race(partial(from_many, log, values), partial(peer.append, values), seconds=seconds)
         # one caller of single records pays two changes of thread a call, which the peer has not: it only informs
-        yield Line(f"append, {count} a call, 1 caller", "records/s", one, theirs, GOAL if count > 1 else None)
-        yield Line(f"append, {count} a call, {CALLERS} callers", "records/s", many, theirs, GOAL)
+        yield Line(f"append, {count} a call, 1 caller", "records/s", *alone, GOAL if count > 1 else None)
+        yield Line(f"append, {count} a call, {CALLERS} callers", "records/s", *many, GOAL)
 
 
 def from_many(log: EmbeddedLog, values: list[bytes]) -> int:
@@ -107,8 +107,8 @@ def compare_reads(folder: Path, seconds: float) -> Iterator[Line]:
                 peer.append(values)
             while any(partition.loose_rows >= JOIN_ROWS_MIN for partition in log.catalog.by_id.values()):
                 time.sleep(0.1)
-            ours = rate(lambda log=log: read_all(log), seconds=seconds)
-        yield Line(f"read, written {count} a call", "values/s", ours, rate(peer.read, seconds=seconds), GOAL)
+            both = race(partial(read_all, log), peer.read, seconds=seconds)
+        yield Line(f"read, written {count} a call", "values/s", *both, GOAL)
 
 
 @contextlib.contextmanager
@@ -144,7 +144,7 @@ def producer_and_transaction(folder: Path, seconds: float) -> Iterator[Line]:
                 return 5_000
 
             yield Line(f"transactions of 5,000, {name}", "records/s", rate(commit, seconds=seconds))
-            yield Line(f"consumer, {name}", "values/s", rate(lambda log=log: read_all(log), seconds=seconds))
+            yield Line(f"consumer, {name}", "values/s", rate(partial(read_all, log), seconds=seconds))
         blobs = [Part(TOPIC, 0, pack(values, keys, None, 0))]
         http_log = HttpLog(url)
         epoch, sequence = http_log.init("bench-raw"), iter(range(1, 1 << 30))

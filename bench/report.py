@@ -69,6 +69,12 @@ def rate(work: Callable[[], int], *, seconds: float, rounds: int = 3) -> float:
     return best
 
 
+def race(ours: Callable[[], int], peer: Callable[[], int], *, seconds: float, rounds: int = 3) -> tuple[float, float]:
+    """The rates of both, in turns, so that a busy moment of the machine meets both."""
+    pairs = [(rate(ours, seconds=seconds, rounds=1), rate(peer, seconds=seconds, rounds=1)) for _ in range(rounds)]
+    return max(first for first, _ in pairs), max(second for _, second in pairs)
+
+
 def main(description: str, measure: Callable[[bool], Iterable[Line]]) -> int:
     """The command line of a benchmark; `measure(quick)` yields lines as they are ready. Returns the exit code."""
     parser = argparse.ArgumentParser(description=description)

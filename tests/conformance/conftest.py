@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,20 @@ from twinstack.sensorthings.http import SensorThingsApp
 from twinstack.sensorthings.store import Store, open_store
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(f"sqlite:{tmp_path / 'store.sqlite'}", clock=Clock())
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store with its tables, to be copied: making them for each test would take longer than the tests."""
+    path = tmp_path_factory.mktemp("migrated") / "store.sqlite"
+    opened = open_store(f"sqlite:{path}")
     opened.migrate()
+    opened.close()
+    return path
+
+
+@pytest.fixture
+def store(migrated: Path, tmp_path: Path) -> Iterator[Store]:
+    shutil.copy(migrated, tmp_path / "store.sqlite")
+    opened = open_store(f"sqlite:{tmp_path / 'store.sqlite'}", clock=Clock())
     yield opened
     opened.close()
 

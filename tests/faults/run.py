@@ -27,7 +27,7 @@ TARGET = "at.faults.plant.target"
 STREAMS = 6
 CHUNK = 50
 KINDS = ("server", "app", "archive", "outbox")
-SETTLE_S = 180
+SETTLE_S = 90
 EVERY_POST = 40
 """One of so many observations goes through the SensorThings API, so that the outbox has work too."""
 
@@ -183,8 +183,9 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _: None) -
     with log_service(plan.log, folder) as address, running(folder, address) as stand:
         for system in (SOURCE, TARGET):
             stand.post("/api/v1/systems", {"name": system})
-        traffic = Traffic(stand, plan.observations)
         stand.post("/api/v1/apps", {"name": "forward", "target": TARGET, "sources": [SOURCE], "text": QUERY})
+        wait(lambda: _app_state(stand) == "running", SETTLE_S, lambda: f"the app runs: {stand.tail()}")
+        traffic = Traffic(stand, plan.observations)
         killed, reached = _break(plan, stand, traffic, rng, say)
         say(f"{plan.log}: {len(killed)} kills, waiting for the end of the line")
         wait(lambda: traffic.done, SETTLE_S, lambda: f"traffic goes on: {size(traffic.acknowledged)} acknowledged")
@@ -211,6 +212,10 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _: None) -
         differences=differences,
         seconds=time.monotonic() - started,
     )
+
+
+def _app_state(stand: Stand) -> str:
+    return str(stand.get("/api/v1/apps")["items"][0]["state"])
 
 
 def _break(
@@ -271,6 +276,7 @@ def _settle(stand: Stand, traffic: Traffic, say: Callable[[str], None]) -> dict[
         if whole and sizes == before:
             return places
         time.sleep(1)
+    say(f"not settled; apps: {stand.get('/api/v1/apps')}; server: {stand.tail()}")
     return places
 
 

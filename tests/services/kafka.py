@@ -16,6 +16,9 @@ from twinstack.core.errors import SettingsError, Unreachable
 from twinstack.log.kafka import KafkaLog, node
 from twinstack.log.kafka.cluster import Cluster
 
+# A killed broker may register again after this time, not after nine seconds.
+SOON_BACK = {"broker.session.timeout.ms": "2000", "broker.heartbeat.interval.ms": "500"}
+
 
 @dataclass(frozen=True, slots=True)
 class KafkaNode:
@@ -51,7 +54,7 @@ def running_kafka(folder: Path, nodes: int = 1) -> Iterator[Cluster]:
         node.install()
     except (SettingsError, Unreachable) as error:
         pytest.skip(f"SKIPPED KAFKA: {error}")
-    cluster = node.start(nodes, folder, node.free_ports(nodes))
+    cluster = node.start(nodes, folder, node.free_ports(nodes), extra=SOON_BACK)
     try:
         yield cluster
     finally:

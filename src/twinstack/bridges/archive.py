@@ -17,9 +17,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import partial
 
 from twinstack.bridges.history import Claim, Resolver, Unstorable, read
+from twinstack.bridges.places import Places
 from twinstack.bridges.process import Backoff, Report, Stop, main
 from twinstack.core.errors import NotFound, PositionLost, TwinstackError
 from twinstack.core.failpoints import hit
@@ -39,22 +40,14 @@ MayCopy = Callable[[str], bool]
 """Whether received copies may be made at this system by the archive: in lab mode yes, with accounts a grant decides."""
 
 
-class Place(NamedTuple):
-    """One partition: the topic's identity and the next offset in the store (None: nothing yet)."""
-
-    topic_uuid: str
-    stored: int | None
-
-
 @dataclass(slots=True)
 class Counters:
     stored: int = 0
     dead: int = 0
     skipped: int = 0
-    lost: int = 0
 
     def as_dict(self) -> dict[str, int]:
-        return {"stored": self.stored, "dead": self.dead, "skipped": self.skipped, "lost": self.lost}
+        return {"stored": self.stored, "dead": self.dead, "skipped": self.skipped}
 
 
 @dataclass(slots=True)
@@ -88,8 +81,8 @@ class Archive:
         self._report = report
         self._may_copy = may_copy
         self._resolver = Resolver(store)
-        self._places: dict[TopicPartition, Place] = {}
-        self._keep_all: dict[str, bool] = {}
+        self._places = Places(store, log, report)
+        self._pending: list[tuple[_Work, Write[Archived]]] = []
         self._uuid = ""
         self._header_key = b""
         self._looked_at = self._reported_at = 0.0
@@ -101,14 +94,15 @@ class Archive:
             consumer = self._log.consumer(client_id="twinstack-archive")
             try:
                 self._identity()
-                self._places = {}
-                self._discover(consumer)
+                self._pending = []
+                self._discover(consumer, afresh=True)
                 while not stop:
                     if not running:
                         running = True
                         self._report("running", {"partitions": len(self._places)})
                     self.step(consumer)
                     backoff.reset()
+                self._finish()
             except TwinstackError as error:
                 running = False
                 self._report("failing", {"error": str(error), "code": error.code, **self.counters.as_dict()})
@@ -119,24 +113,28 @@ class Archive:
         self._report("counters", self.counters.as_dict())
 
     def step(self, consumer: Consumer) -> None:
-        """Reads what is there, up to POLL_S, and stores it; looks for new systems every DISCOVER_S."""
+        """Reads what is there, up to POLL_S, and gives it to the store; meanwhile the step before is committed. Looks
+        for new systems every DISCOVER_S."""
         now = time.monotonic()
         if now - self._looked_at >= DISCOVER_S:
+            self._finish()
             self._discover(consumer)
         if now - self._reported_at >= REPORT_S:
             self._reported_at = now
             self._report("counters", self.counters.as_dict())
         try:
-            batches = consumer.poll(POLL_S, RECORDS_MAX) if self._places else self._idle()
+            batches = consumer.poll(POLL_S, RECORDS_MAX) if len(self._places) else self._idle()
         except PositionLost as error:
             self._report("position_lost", {"error": error.message})
-            self._places = {}
-            self._discover(consumer)
+            self._finish()
+            self._discover(consumer, afresh=True)
             return
-        if batches:
+        works = self._read_all(batches)
+        self._finish()
+        if works:
+            self._learn(works)  # not before: finishing may have made the resolver forget
             hit("archive.before_write")
-            self._store_batches(batches)
-            hit("archive.after_commit")
+            self._pending = [(work, self._submit(work, strict=True)) for work in works]
 
     def _idle(self) -> list[Batch]:
         time.sleep(POLL_S)
@@ -146,74 +144,14 @@ class Archive:
         self._uuid = self._store.info("uuid")
         self._header_key = bytes.fromhex(self._store.info("header_key"))
 
-    # --- where to read ----------------------------------------------------------------------------------------------
-    def _discover(self, consumer: Consumer) -> None:
-        """Assigns all `.int` and `.ext` topics of all systems; partitions that are read already keep their place."""
+    def _discover(self, consumer: Consumer, *, afresh: bool = False) -> None:
         self._looked_at = time.monotonic()
-        systems = {row.name: row for row in self._store.systems()}
-        self._keep_all = {name: row.archive_received for name, row in systems.items()}
-        wanted: dict[TopicPartition, str] = {}
-        for info in self._log.admin().topics().values():
-            parts = split_topic(info.name)
-            if parts is not None and parts[0] in systems and parts[1] in ("int", "ext"):
-                wanted.update({TopicPartition(info.name, p): info.uuid for p in range(info.partitions)})
-        if {tp: place.topic_uuid for tp, place in self._places.items()} == wanted:
-            return
-        positions = {}
-        kept = {tp: place for tp, place in self._places.items() if wanted.get(tp) == place.topic_uuid}
-        for tp, place in kept.items():
-            positions[tp] = place.stored or 0
-        fresh = sorted(wanted.keys() - kept.keys())
-        self._places = kept
-        positions |= self._first_positions(fresh, wanted)
-        consumer.assign(self._inside(positions))
-
-    def _first_positions(
-        self, fresh: Sequence[TopicPartition], wanted: dict[TopicPartition, str]
-    ) -> dict[TopicPartition, int]:
-        stored = self._store.archive_positions(sorted({tp.topic for tp in fresh})) if fresh else {}
-        positions = {}
-        for tp in fresh:
-            position = stored.get((tp.topic, tp.partition))
-            if position is None:
-                self._places[tp] = Place(wanted[tp], None)
-            else:
-                self._places[tp] = Place(wanted[tp], position.next_offset)
-                if position.topic_uuid != wanted[tp]:
-                    self._report("topic_made_again", {"topic": tp.topic, "partition": tp.partition})
-                    self._move(tp, 0)
-            positions[tp] = self._places[tp].stored or 0
-        return positions
-
-    def _inside(self, positions: dict[TopicPartition, int]) -> dict[TopicPartition, int]:
-        """The positions, moved to where the log has something."""
-        tps = sorted(positions)
-        ends = self._log.admin().end_offsets(tps)
-        begins = self._log.admin().beginning_offsets(tps)
-        for tp in tps:
-            place = {"topic": tp.topic, "partition": tp.partition, "position": positions[tp]}
-            if positions[tp] > ends[tp]:
-                self._report("position_beyond_end", {**place, "end": ends[tp]})
-                positions[tp] = ends[tp]
-            elif positions[tp] < begins[tp]:
-                if self._places[tp].stored is not None:
-                    lost = begins[tp] - positions[tp]
-                    self.counters.lost += lost
-                    self._report("records_lost", {**place, "beginning": begins[tp], "count": lost})
-                positions[tp] = begins[tp]
-            if self._places[tp].stored not in (None, positions[tp]):
-                self._move(tp, positions[tp])
-        return positions
-
-    def _move(self, tp: TopicPartition, position: int) -> None:
-        """Stores a position without records, at once: records that come while no archive runs would otherwise be
-        taken for read ones."""
-        topic_uuid, stored = self._places[tp]
-        self._store.archive_batch(tp.topic, tp.partition, topic_uuid, stored, position, (), ()).result()
-        self._places[tp] = Place(topic_uuid, position)
+        positions = self._places.discover(afresh=afresh)
+        if positions is not None:
+            consumer.assign(positions)
 
     # --- storing ----------------------------------------------------------------------------------------------------
-    def _store_batches(self, batches: Sequence[Batch]) -> None:
+    def _read_all(self, batches: Sequence[Batch]) -> list[_Work]:
         works: dict[TopicPartition, _Work] = {}
         for batch in batches:
             tp = TopicPartition(batch.topic, batch.partition)
@@ -221,23 +159,29 @@ class Archive:
                 system, suffix = split_topic(batch.topic) or ("", "")
                 works[tp] = _Work(tp, system, suffix == "ext")
             self._read(works[tp], batch)
-        for received in (False, True):
-            by_system: dict[str, list[Claim]] = {}
-            for work in works.values():
-                if work.received is received:
-                    by_system.setdefault(work.system, []).extend(work.claims)
-            for name, claims in by_system.items():
-                self._resolver.learn(name, claims, received=received)
-        pending = [(work, self._submit(work, strict=True)) for work in works.values()]
+        return list(works.values())
+
+    def _learn(self, works: Sequence[_Work]) -> None:
+        claims: dict[tuple[str, bool], list[Claim]] = {}
+        for work in works:
+            claims.setdefault((work.system, work.received), []).extend(work.claims)
+        for (name, received), some in claims.items():
+            self._resolver.learn(name, some, received=received)
+
+    def _finish(self) -> None:
+        """Waits for what the step before gave to the store."""
+        pending, self._pending = self._pending, []
         for work, write in pending:
             try:
                 archived = write.result()
             except NotFound:
                 # A Datastream that was known has gone meanwhile, and may have been registered anew under another id.
                 self._resolver.forget(work.system)
-                self._resolver.learn(work.system, work.claims, received=work.received)
+                self._learn([work])
                 archived = self._submit(work, strict=False).result()
             self._done(work, archived)
+        if pending:
+            hit("archive.after_commit")
 
     def _read(self, work: _Work, batch: Batch) -> None:
         work.next_offset = batch.next_offset
@@ -271,7 +215,7 @@ class Archive:
                 nowhere.add(claim)
                 dead.append(_foreign(work, _raw(batch, i), claim))
             else:
-                rows.append(ArchiveRow(row._replace(datastream_id=datastream_id), _raw(batch, i)))
+                rows.append(ArchiveRow(NewObservation(datastream_id, *row[1:]), partial(_raw, batch, i)))
         place = self._places[work.tp]
         return self._store.archive_batch(
             work.tp.topic,
@@ -281,7 +225,7 @@ class Archive:
             work.next_offset,
             rows,
             dead,
-            keep_all=not work.received or self._keep_all.get(work.system, True),
+            keep_all=not work.received or self._places.keeps_all(work.system),
             strict=strict,
         )
 
@@ -297,7 +241,7 @@ class Archive:
         return copy
 
     def _done(self, work: _Work, archived: Archived) -> None:
-        self._places[work.tp] = Place(self._places[work.tp].topic_uuid, work.next_offset)
+        self._places.stored(work.tp, work.next_offset)
         self.counters.stored += archived.stored
         self.counters.skipped += work.skipped
         self.counters.dead += archived.dead

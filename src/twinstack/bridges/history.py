@@ -17,6 +17,7 @@ from twinstack.sensorthings.validate import check_nul
 _REGISTRY_MAGIC = 0
 _REGISTRY_PREFIX_BYTES = 5
 _IDS_MAX = 2**31
+_EARLIEST_US, _LATEST_US = timestamps.parse_us("0001-01-01T00:00:00Z"), timestamps.parse_us("9999-12-31T23:59:59Z")
 
 
 class Claim(NamedTuple):
@@ -53,8 +54,9 @@ def read(key: bytes | None, value: bytes | None, timestamp_ms: int) -> tuple[Cla
         start, end = _time(record.get("phenomenonTime"), "phenomenonTime") or (timestamp_ms * 1000, None)
         instant = _time(record.get("resultTime"), "resultTime")
         extra = _extra(record)
-        check_nul(record["result"])
-        check_nul(extra)
+        if b"\\u0000" in value:  # no other way leads to a NUL: strict JSON has no raw control characters
+            check_nul(record["result"])
+            check_nul(extra)
     except InvalidRecord as error:
         raise Unstorable(error.reason, error.message) from None
     except InvalidTimestamp as error:
@@ -73,7 +75,8 @@ def _time(value: Any, name: str) -> tuple[int, int | None] | None:
             start, end = timestamps.parse_interval_us(value)
         else:
             start, end = timestamps.parse_us(value), None
-        timestamps.format_interval_us(start, end)  # what cannot be written back cannot be read by anyone
+        if start < _EARLIEST_US or (end or start) > _LATEST_US:
+            timestamps.format_interval_us(start, end)  # what cannot be written back cannot be read by anyone
     except InvalidTimestamp as error:
         raise InvalidTimestamp(f"'{name}': {error.message}") from None
     return start, end

@@ -49,22 +49,19 @@ class Catalogue:
         self._metadata = metadata
         self._transport = transport
         self._monotonic_s = monotonic_s
-        self._by_key: dict[str, Entity] = {}
+        self.by_key: dict[str, Entity] = {}
+        """Log key -> entity: what is cached. The hot path looks here first."""
         self._by_id: dict[int, Entity] = {}
         self._unknown_until_s: dict[str | int, float] = {}
         self._meta: Reader | None = None
         self._meta_seen = False
         self._refreshed_s = 0.0
 
-    def by_key(self, log_key: str) -> Entity | None:
-        """A cached entity: one dictionary look-up, for the hot path."""
-        return self._by_key.get(log_key)
-
     def add(self, entity: Entity, log_key: str | None = None) -> Entity:
         """Caches the entity and gives it back completed."""
         key = log_key or str(entity.get("log_key") or entity["name"])
         entity = completed(entity, key)
-        self._by_key[key] = entity
+        self.by_key[key] = entity
         if isinstance(entity.get("@iot.id"), int):
             self._by_id[entity["@iot.id"]] = entity
         if isinstance(entity.get("copy_of"), int):
@@ -108,7 +105,7 @@ class Catalogue:
         return entity
 
     def _cached(self, wanted: str | int) -> Entity | None:
-        return self._by_key.get(wanted) if isinstance(wanted, str) else self._by_id.get(wanted)
+        return self.by_key.get(wanted) if isinstance(wanted, str) else self._by_id.get(wanted)
 
     def _ask(self, wanted: str | int, identity: Any) -> Entity | None:
         try:
@@ -151,7 +148,7 @@ class Catalogue:
         for key, value in zip(keys, values, strict=True):
             log_key = key.decode("utf-8", "replace") if key else ""
             if value is None:
-                self._by_key.pop(log_key, None)
+                self.by_key.pop(log_key, None)
                 continue
             try:
                 entity = msgspec.json.decode(value)

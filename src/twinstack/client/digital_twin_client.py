@@ -177,8 +177,7 @@ class DigitalTwinClient:
         """
         if quantity == LOGGING and LOGGING not in self._producing.quantities:
             return self._log_line(result, attributes)
-        constant = {name: Same(value) for name, value in attributes.items()}
-        return self._producing.produce(quantity, (result,), None if timestamp is None else (timestamp,), constant)
+        return self._producing.produce(quantity, result, timestamp, attributes)
 
     def produce_many(
         self,
@@ -191,9 +190,8 @@ class DigitalTwinClient:
         for all; `timestamps` None is now for all. All are checked before the first is sent.
         Errors: those of `produce`."""
         columns = {name: _column(value) for name, value in attributes.items()}
-        return self._producing.produce(
-            quantity, _plain(results), None if timestamps is None else _plain(timestamps), columns
-        )
+        times = None if timestamps is None else _plain(timestamps)
+        return self._producing.produce_many(quantity, _plain(results), times, columns)
 
     def flush(self, timeout: float = 30.0) -> None:
         """Returns when everything that was produced is acknowledged. Errors: Undelivered with the count."""

@@ -7,16 +7,17 @@ at the commas, so the cost per record is one split and one join, not one object 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import repeat
+from math import isfinite
 from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
 from twinstack.core import limits
-from twinstack.core.errors import InvalidInput, InvalidRecord, InvalidResult, InvalidTimestamp, RecordTooLarge
+from twinstack.core.errors import InvalidInput, InvalidRecord, InvalidResult, RecordTooLarge
 from twinstack.core.observations import RESERVED_KEYS, check_finite, check_json, check_result
 from twinstack.core.timestamps import US_PER_S, format_interval_us, format_us, parse_interval_us, parse_us
 
@@ -45,29 +46,44 @@ def timestamp_us(value: Timestamp) -> int:
 
 
 def format_times(instants_us: Iterable[int]) -> list[bytes]:
-    """ISO 8601 in UTC, each as `format_us` writes it; neighbours within one second share the formatting."""
+    """ISO 8601 in UTC, each as `format_us` writes it; instants of one minute share the formatting."""
     texts: list[str] = []
-    last_s, prefix = None, ""
     for us in instants_us:
-        second, fraction = divmod(us, US_PER_S)
-        if second != last_s:
-            prefix, last_s = format_us(second * US_PER_S)[:-1], second
-        texts.append(f"{prefix}.{fraction:06d}".rstrip("0") + "Z" if fraction else f"{prefix}Z")
+        minute, rest = divmod(us, 60 * US_PER_S)
+        second, fraction = divmod(rest, US_PER_S)
+        texts.append(_minute(minute) + _SECONDS[second] + _fraction(fraction))
     return "\n".join(texts).encode().split(b"\n") if texts else []
 
 
+def _format_time(us: int) -> bytes:
+    minute, rest = divmod(us, 60 * US_PER_S)
+    second, fraction = divmod(rest, US_PER_S)
+    return f"{_minute(minute)}{_SECONDS[second]}{_fraction(fraction)}".encode()
+
+
+@lru_cache(1_024)
+def _minute(minute: int) -> str:
+    return format_us(minute * 60 * US_PER_S)[:17]
+
+
+@lru_cache(4_096)
+def _fraction(us: int) -> str:
+    return f".{us:06d}".rstrip("0") + "Z" if us else "Z"
+
+
+_SECONDS = [f"{second:02d}" for second in range(60)]
+
+
 def _times(timestamps: Sequence[Timestamp]) -> list[bytes]:
-    try:
-        return format_times([timestamp_us(t) for t in timestamps])
-    except InvalidTimestamp:
-        # the rare interval `start/end` among them
-        return [_time_or_interval(t) for t in timestamps]
+    if set(map(type, timestamps)) == {float} and all(map(isfinite, timestamps)):  # type: ignore[arg-type]
+        return format_times([round(t * US_PER_S) for t in timestamps])  # type: ignore[operator, arg-type]
+    return [_time_or_interval(t) for t in timestamps]
 
 
 def _time_or_interval(timestamp: Timestamp) -> bytes:
     if isinstance(timestamp, str) and "/" in timestamp:
         return format_interval_us(*parse_interval_us(timestamp)).encode()
-    return format_us(timestamp_us(timestamp)).encode()
+    return _format_time(timestamp_us(timestamp))
 
 
 class Encoder:
@@ -87,6 +103,8 @@ class Encoder:
         self.log_key = str(datastream.get("log_key") or datastream["name"])
         reference = {"@iot.id": datastream["@iot.id"], "name": self.log_key}
         self._tail = b',"Datastream":' + _json(reference)
+        self._end = self._tail + b"}"
+        self._is_number = self._observation_type.endswith("OM_Measurement")
         self._encode_results = _RESULTS.get(self._observation_type.rsplit("/", 1)[-1], _any)
 
     def encode(
@@ -101,7 +119,7 @@ class Encoder:
         count = len(results)
         if timestamps is not None and len(timestamps) != count:
             raise _uneven("timestamps", len(timestamps), count)
-        now = format_times((now_us,))[0]
+        now = _format_time(now_us)
         columns: list[_Column] = [
             b'{"phenomenonTime":"',
             now if timestamps is None else _times(timestamps),
@@ -123,10 +141,18 @@ class Encoder:
             )
         return values
 
+    def encode_one(self, result: Any, timestamp: Timestamp | None, now_us: int) -> bytes:
+        """`encode` for one record without attributes: a number needs no columns."""
+        if self._is_number and type(result) is float and isfinite(result):
+            now = _format_time(now_us)
+            time = now if timestamp is None else _time_or_interval(timestamp)
+            return b'{"phenomenonTime":"%b","resultTime":"%b","result":%b%b' % (time, now, _json(result), self._end)
+        return self.encode((result,), None if timestamp is None else (timestamp,), now_us, {})[0]
+
     def _results(self, results: Sequence[Any]) -> list[bytes]:
         try:
             return self._encode_results(results)
-        except (_Unfit, TypeError, ValueError, OverflowError):
+        except (_Unfit, InvalidInput, TypeError, ValueError, OverflowError, RecursionError):
             # the fast way only knows that something is wrong; this one says what
             self._refuse(results)
 
@@ -195,7 +221,7 @@ def _numbers(results: Sequence[Any]) -> list[bytes]:
         if not kinds <= {int, float}:
             results = [_plain_number(r) for r in results]
         results = list(map(float, results))
-    if not all(map(math.isfinite, results)):
+    if not all(map(isfinite, results)):
         raise _Unfit
     return _json(results)[1:-1].split(b",") if results else []
 
@@ -218,8 +244,7 @@ def _only(kind: type) -> Callable[[Sequence[Any]], list[bytes]]:
 
 
 def _any(results: Sequence[Any]) -> list[bytes]:
-    kinds = set(map(type, results))
-    if kinds == {float}:
+    if set(map(type, results)) == {float} and all(map(isfinite, results)):
         return _numbers(results)
     for result in results:
         check_finite(result)

@@ -11,7 +11,7 @@ from twinstack.client.encoding import Encoder, Same, Timestamp
 from twinstack.client.metadata import Entity
 from twinstack.client.receipts import Receipt
 from twinstack.core.errors import Conflict, Undelivered, UnknownQuantity
-from twinstack.core.ids import uuid7_batch
+from twinstack.core.ids import observation_id, uuid7_batch_ascii
 from twinstack.core.names import SystemName
 from twinstack.log.seam import OutRecord, Producer
 
@@ -52,6 +52,25 @@ class ProducingSide:
         return list(self._encoders)
 
     def produce(
+        self, quantity: str, result: Any, timestamp: Timestamp | None, attributes: Mapping[str, Any]
+    ) -> Receipt:
+        with self._lock:
+            encoder, key = self._encoder(quantity)
+            now_us = self._clock_us()
+            if attributes:
+                same = {name: Same(value) for name, value in attributes.items()}
+                times = None if timestamp is None else (timestamp,)
+                value = encoder.encode((result,), times, now_us, same)[0]
+            else:
+                value = encoder.encode_one(result, timestamp, now_us)
+            id_ = observation_id()
+            receipt = Receipt([id_], self)
+            headers = [("ts-id", id_.encode())]
+            self._producer.send(OutRecord(self._data_topic, value, key, headers), receipt.settle)
+            self.produced += 1
+            return receipt
+
+    def produce_many(
         self,
         quantity: str,
         results: Sequence[Any],
@@ -59,25 +78,22 @@ class ProducingSide:
         attributes: Mapping[str, Same | Sequence[Any]],
     ) -> Receipt:
         with self._lock:
-            self._check_open()
-            try:
-                encoder, key = self._encoders[quantity]
-            except KeyError:
-                raise self._unknown(quantity) from None
+            encoder, key = self._encoder(quantity)
             values = encoder.encode(results, timestamps, self._clock_us(), attributes)
-            ids = uuid7_batch(len(values))
-            if len(values) == 1:
-                receipt = Receipt(ids, self)
-                headers = (("ts-id", ids[0].encode()),)
-                self._producer.send(OutRecord(self._data_topic, values[0], key, headers), receipt.settle)
-                self.produced += 1
-                self._producer.poll()
-                return receipt
+            ids = uuid7_batch_ascii(len(values))
             if values:
-                headers_of = [(("ts-id", i),) for i in "\n".join(ids).encode().split(b"\n")]
-                self._producer.send_many(self._data_topic, values, key=key, headers=headers_of)
+                headers = [[("ts-id", id_)] for id_ in ids]
+                self._producer.send_many(self._data_topic, values, key=key, headers=headers)
                 self.produced += len(values)
             return Receipt(ids, self, mark=self.produced)
+
+    def _encoder(self, quantity: str) -> tuple[Encoder, bytes]:
+        """Errors: Conflict, UnknownQuantity."""
+        self._check_open()
+        try:
+            return self._encoders[quantity]
+        except KeyError:
+            raise self._unknown(quantity) from None
 
     def _unknown(self, quantity: str) -> UnknownQuantity:
         known = self.quantities

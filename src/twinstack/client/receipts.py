@@ -33,16 +33,21 @@ class Receipt:
     error counts all records that were lost since the flush before.
     """
 
-    __slots__ = ("_mark", "_sender", "count", "delivery", "error", "ids")
+    __slots__ = ("_ids", "_mark", "_sender", "count", "delivery", "error")
 
-    def __init__(self, ids: list[str], sender: Sender, mark: int | None = None) -> None:
+    def __init__(self, ids: list[str] | list[bytes], sender: Sender, mark: int | None = None) -> None:
         """`mark`: the number of the last record, for a receipt that a flush settles."""
-        self.ids = ids
+        self._ids = ids
         self.count = len(ids)
         self.delivery: Delivery | None = None
         self.error: Exception | None = None
         self._sender = sender
         self._mark = mark
+
+    @property
+    def ids(self) -> list[str]:
+        """The `ts-id` of each record, in order."""
+        return [each.decode() if isinstance(each, bytes) else each for each in self._ids]
 
     def settle(self, outcome: Delivery | Exception) -> None:
         """The delivery callback of the one record of `produce`."""

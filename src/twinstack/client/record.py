@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -19,8 +19,7 @@ class Source(Protocol):
     def topic(self) -> str: ...
     @property
     def partition(self) -> int: ...
-    @property
-    def headers(self) -> list[Headers]: ...
+    def headers_at(self, indices: Sequence[int]) -> list[Headers]: ...
     @property
     def offsets(self) -> list[int]: ...
     @property
@@ -36,18 +35,9 @@ class Record(dict[str, Any]):
 
     __slots__ = ("_place", "_source")
 
+    # set by whoever makes the record: an __init__ of our own would double the cost of making one
     _source: Source
     _place: int
-
-    @classmethod
-    def of(cls, observation: dict[str, Any], datastream: Mapping[str, Any], source: Source, place: int) -> Record:
-        record = cls(observation)
-        record["Datastream"] = datastream
-        record["topic"] = source.topic
-        record["partition"] = source.partition
-        record._source = source
-        record._place = place
-        return record
 
     @property
     def result(self) -> Any:
@@ -105,7 +95,7 @@ class Record(dict[str, Any]):
 
     @property
     def headers(self) -> Headers:
-        return self._source.headers[self._place]
+        return self._source.headers_at((self._place,))[0]
 
     @property
     def id(self) -> str | None:

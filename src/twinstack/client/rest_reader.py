@@ -41,6 +41,9 @@ class ListBatch:
         self.timestamps_ms: list[int] = []
         self.offsets: list[int] = []
 
+    def headers_at(self, indices: Sequence[int]) -> list[Headers]:
+        return [self.headers[index] for index in indices]
+
     @property
     def next_offset(self) -> int:
         return self.offsets[-1] + 1

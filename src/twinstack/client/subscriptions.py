@@ -49,7 +49,7 @@ def load_mapping(source: str | Path | Mapping[str, Any], what: str, fix: str) ->
 def load_subscription(source: str | Path | Mapping[str, Any] | Sequence[str], system: SystemName) -> Subscription:
     """Reads `{"subscribed_datastreams": [...]}` from a path or mapping, or takes the names themselves.
 
-    Errors: InvalidInput for a malformed file, an empty list, or a name without its system.
+    An empty list is fine: nothing is received. Errors: InvalidInput for a malformed file, or a name without its system.
     """
     if isinstance(source, Sequence) and not isinstance(source, str):
         listed: Any = list(source)
@@ -58,8 +58,8 @@ def load_subscription(source: str | Path | Mapping[str, Any] | Sequence[str], sy
         if "subscribed_datastreams" not in document:
             raise InvalidInput("The subscription file has no 'subscribed_datastreams'.", fix=_FIX)
         listed = document["subscribed_datastreams"]
-    if not isinstance(listed, list) or not listed or not all(isinstance(name, str) for name in listed):
-        raise InvalidInput("'subscribed_datastreams' is no list of at least one name.", fix=_FIX)
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        raise InvalidInput("'subscribed_datastreams' is no list of names.", fix=_FIX)
     names = frozenset(name for name in listed if name != EVERYTHING)
     for name in sorted(names):
         if system_of(name) is None:

@@ -50,7 +50,10 @@ def decode_json(value: bytes) -> Any:
         raise InvalidRecord("The value is nested too deep.", reason="depth") from None
     except json.JSONDecodeError as error:
         raise InvalidRecord(f"The value is not one JSON text: {error.msg} at {error.pos}.", reason="json") from None
-    check_json(parsed)
+    # Half a character can only come from an escape (the text is valid UTF-8), and depth needs brackets: counting both
+    # is much cheaper than walking through every value.
+    if "\\u" in text or text.count("{") + text.count("[") > limits.JSON_DEPTH_MAX:
+        check_json(parsed)
     return parsed
 
 

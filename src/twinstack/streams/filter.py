@@ -109,18 +109,27 @@ class Filter:
 
     def _facts(self, batch: Batch, view: View, chosen: list[int], prefixes: list[bytes]) -> list[Headers]:
         app, granted = self._app, view.headers
-        facts: list[Headers] = []
-        offsets: list[int] | None = None
-        for place, prefix, claims in zip(chosen, prefixes, batch.headers_at(chosen), strict=True):
-            ident, meta = passed_on(claims)
-            if ident is None:
-                offsets = batch.offsets if offsets is None else offsets
-                ident = placed_id(batch.topic, batch.partition, offsets[place])
-            fact = [(TS_ID, ident), app, (TS_SOURCE, prefix + ident + SOURCE_SUFFIX), *granted]
+        claimed, metas = passed_on(batch.headers_at(chosen))
+        idents = _complete(claimed, batch, chosen)
+        facts: list[Headers] = [
+            [(TS_ID, ident), app, (TS_SOURCE, prefix + ident + SOURCE_SUFFIX), *granted]
+            for ident, prefix in zip(idents, prefixes, strict=True)
+        ]
+        for i, meta in enumerate(metas):
             if meta is not None:
-                fact.append((TS_META, meta))
-            facts.append(fact)
+                facts[i] = [*facts[i], (TS_META, meta)]
         return facts
+
+
+def _complete(claimed: list[bytes | None], batch: Batch, chosen: list[int]) -> list[bytes]:
+    """The ids, derived from the record's place where it has none."""
+    if None not in claimed:
+        return claimed  # type: ignore[return-value]
+    topic, partition, offsets = batch.topic, batch.partition, batch.offsets
+    return [
+        placed_id(topic, partition, offsets[place]) if ident is None else ident
+        for ident, place in zip(claimed, chosen, strict=True)
+    ]
 
 
 class _Source:
@@ -195,7 +204,7 @@ def _good(decoded: Decoded, codes: Codes, faults: list[Fault]) -> Mask | None:
     """The records that are neither poison nor foreign, None for all; foreign ones join the faults."""
     if codes.min(initial=0) != FOREIGN:
         return None
-    good = codes != FOREIGN
+    good: Mask = codes != FOREIGN
     poison = {p.place for p in decoded.poison}
     faults.extend(
         Fault(i, "foreign_datastream", "The record belongs to no Datastream of the topic's system.")

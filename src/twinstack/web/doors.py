@@ -57,6 +57,7 @@ class ProtocolDoors:
             self.by_prefix[LOG_PREFIX] = self._log
 
     def stop(self) -> None:
+        self._rest.stop()
         if self._log is not None:
             self._log.stop()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer
+
 from twinstack.cli.main import root
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -23,7 +23,7 @@ def by_regex(pattern: str, escape: str) -> re.Pattern[str]:
 def test_it_matches_what_a_regular_expression_matches() -> None:
     rng = random.Random(3)
     outcomes = set()
-    for _ in range(20_000):
+    for _ in range(8_000):
         text = "".join(rng.choices("ab.\n\\%", k=rng.randrange(8)))
         pattern = "".join(rng.choices("ab.\n\\%%__", k=rng.randrange(7)))
         escape = rng.choice(("", "\\", "b"))
@@ -34,7 +34,7 @@ def test_it_matches_what_a_regular_expression_matches() -> None:
 
 
 def test_many_wildcards_do_not_multiply() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert not like_matcher("%a" * 30 + "%b")("a" * 5_000)
     assert not like_matcher("%a_" * 30 + "%b")("a" * 5_000)
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0

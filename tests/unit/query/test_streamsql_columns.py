@@ -5,8 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from twinstack.query.streamsql import Catalogue, Column, Columns, check, compile_columns, compile_row, kernels, parse
-from twinstack.query.streamsql import columns as evaluator
+from twinstack.query.streamsql import (
+    Catalogue,
+    Column,
+    Columns,
+    check,
+    compile_columns,
+    compile_row,
+    kernels,
+    logic,
+    parse,
+)
 
 INT_MAX = 2**63 - 1
 
@@ -92,7 +101,7 @@ def test_what_reads_one_dictionary_runs_once_for_each_entry(monkeypatch: pytest.
         sizes.append(max(a.size, b.size))
         return kernels.compare(op, kinds, a, b, valid)
 
-    monkeypatch.setattr(evaluator, "compare", spy)
+    monkeypatch.setattr(logic, "compare", spy)
     codes = np.tile([0, 1], 500)
     shared = {
         "name": Column(["a", "b"], None, "string", codes),

@@ -12,6 +12,8 @@ from twinstack.query.streamsql import (
     STAR,
     Catalogue,
     CatalogueDatastream,
+    Column,
+    Columns,
     SourceRef,
     check,
     compile_columns,
@@ -285,6 +287,29 @@ def test_limits() -> None:
     compile_columns(check(parse(f"{WHERE}{nested} = 1"), Catalogue()))
 
 
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        ("ABS(", ")"),
+        ("-(", ")"),
+        ("COALESCE(", ", 1)"),
+        ("CASE WHEN result IS NULL THEN 0 ELSE ", " END"),
+        ("CASE ", " WHEN 5 THEN 6 ELSE 4 END"),
+        ("CAST(", " AS FLOAT)"),
+        ("(1 + ", ")"),
+        ("LEAST(9, ", ")"),
+    ],
+)
+def test_the_deepest_expression_runs(begin: str, end: str) -> None:
+    text = f"{WHERE}{begin * 30}parameters.x{end * 30} < 1000 AND name LIKE '%'"
+    checked = check(parse(text), CATALOGUE)
+    row = {"parameters.x": 4, "result": 1, "name": "a"}
+    assert compile_row(checked)(row) is True
+    columns = Columns(2, {name: Column([value, value]) for name, value in row.items()})
+    assert compile_columns(checked)(columns)[0].tolist() == [True, True]
+    assert compile_explain(checked)(row)[0].value is True
+
+
 def test_texts_do_not_grow_without_bound() -> None:
     text = "name"
     for _ in range(40):
@@ -402,3 +427,10 @@ def test_random_text_raises_query_errors_only(text: str) -> None:
         return
     row = {"result": 3.5, "name": "a", "time": 0, "parameters.x": [1]}
     assert compile_row(checked)(row) in (True, False, None)
+
+
+def test_many_names_and_many_datastreams() -> None:
+    catalogue = Catalogue(tuple(CatalogueDatastream(name=f"Car_{i}.Speed") for i in range(5_000)))
+    names = " OR ".join(f"name = 'Bus_{i}.Speed'" for i in range(400))
+    assert [w.code for w in check(parse(WHERE + names), catalogue).warnings] == ["no_datastream"]
+    assert check(parse(f"{WHERE}{names} OR name = 'Car_7.Speed'"), catalogue).warnings == ()

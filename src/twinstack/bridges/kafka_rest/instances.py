@@ -225,13 +225,17 @@ class Instances:
                     self._instances.pop(key, None)
                     await instance.close()
 
+    def stop(self) -> None:
+        """Ends the long polls that wait, and those that come, within half a second."""
+        for instance in self._instances.values():
+            instance.stop()
+
     async def close(self) -> None:
+        self.stop()
         if self._reaper is not None:
             self._reaper.cancel()
         instances = list(self._instances.values())
         self._instances.clear()
-        for instance in instances:
-            instance.stop()
         await asyncio.gather(*(instance.close() for instance in instances), return_exceptions=True)
 
 

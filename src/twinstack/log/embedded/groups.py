@@ -49,9 +49,15 @@ class Groups:
         self._partitions_of = partitions_of
         self._now_ms = now_ms
         self._lock = threading.Lock()
-        self.reload(connection)
+        with connection:
+            # members of the process that had the log before are gone with it
+            connection.execute(
+                "UPDATE grp SET generation = generation + 1 WHERE name IN (SELECT grp FROM member WHERE local)"
+            )
+            connection.execute("DELETE FROM member WHERE local")
+        self._load(connection)
 
-    def reload(self, connection: apsw.Connection) -> None:
+    def _load(self, connection: apsw.Connection) -> None:
         """What the file says; everybody who is in it gets a new session."""
         groups = {
             name: _Group(generation) for name, generation in connection.execute("SELECT name, generation FROM grp")
@@ -63,8 +69,7 @@ class Groups:
             groups[name].members[uid] = _Member(uid, joined, json.loads(topics), bool(local), until)
         for group in groups.values():
             group.shares = self._deal(group)
-        with self._lock:
-            self._groups = groups
+        self._groups = groups
 
     def _deal(self, group: _Group) -> dict[str, list[TopicPartition]]:
         """Partitions in turn to the members that want the topic, in the order in which they joined."""

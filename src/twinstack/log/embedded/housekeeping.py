@@ -36,6 +36,7 @@ CHECKPOINT_WAL_BYTES = 4 * MIB
 RESTART_WAL_BYTES = 48 * MIB
 RESTART_WAIT_MS = 1_000
 STEP_ROWS = 64
+TICK_S = 0.5
 JOIN_ROWS_MIN = 64
 JOINED_RECORDS_MAX = 1_000
 JOINED_BYTES_MAX = 256 * KIB
@@ -115,6 +116,7 @@ class Housekeeping:
         self._now_ms = now_ms
         self._clock_s = time.thread_time
         self._stop = threading.Event()
+        self._paused = threading.Event()
         self._retained_ms = now_ms()
         self.leave: Callable[[str, list[str]], None] = lambda group, members: None
         self._thread = threading.Thread(target=self._run, name="twinstack-log-housekeeping", daemon=True)
@@ -122,17 +124,22 @@ class Housekeeping:
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
-        self._stop.set()
+    def pause(self) -> None:
+        """From now on only what is called runs."""
+        self._paused.set()
         if self._thread.is_alive():
             self._thread.join()
 
+    def stop(self) -> None:
+        self._stop.set()
+        self.pause()
+
     def _run(self) -> None:
-        while not self._stop.wait(0.5):
+        while not self._paused.wait(TICK_S):
             try:
                 self.tick()
             except TwinstackError:
-                self._stop.wait(1.0)  # full disk, or the log is closing; the steps are repeated
+                self._paused.wait(1.0)  # full disk, or the log is closing; the steps are repeated
 
     def tick(self) -> None:
         """One round of what is due."""
@@ -220,7 +227,11 @@ class Housekeeping:
                 started_s = self._clock_s()
             elif not run.rows:
                 partition.joined = joined  # stored with the next run
-        partition.loose_rows = run.rows  # too little for a row: it waits for more
+        if run.rows >= JOIN_ROWS_MIN:
+            self._replace(partition, run)  # `joined` stays before it: while it is small it grows by what comes next
+            partition.loose_rows = 1
+        else:
+            partition.loose_rows = run.rows
 
     def _replace(
         self, partition: Partition, run: _Run, joined: int | None = None, compacted: int | None = None

@@ -64,9 +64,9 @@ class EmbeddedLog:
         self._grown = threading.Condition()
         self._database = Database(Path(path), fsync)
         with mapped_errors():
-            self._database.writer.execute("DELETE FROM member WHERE local")  # that process is gone
             self.catalog = Catalog(self._database.writer)
             self.groups = Groups(self._database.writer, self._partition_count, now_ms)
+        self.path = self._database.path
         self.reader = Reader(self._database, self.catalog)
         self._listeners: tuple[Listener, ...] = (self._wake_threads,)
         self.writer = Writer(self._database, self.catalog, self.groups, now_ms)

@@ -31,9 +31,9 @@ ONE_STATEMENT_ROWS_MAX = 16
 Done = Callable[[Any], None]
 """Called once, on the writer thread, with the result or the error; must not block."""
 
-_INSERTS = [
-    f"INSERT INTO batch VALUES {', '.join(['(?, ?, ?, ?, ?)'] * rows)}" for rows in range(ONE_STATEMENT_ROWS_MAX + 1)
-]
+_INSERT = "INSERT INTO batch VALUES (?, ?, ?, ?, ?)"
+_INSERTS = [", ".join([_INSERT] + ["(?, ?, ?, ?, ?)"] * more) for more in range(ONE_STATEMENT_ROWS_MAX)]
+"""One statement for one row, two rows, ..."""
 
 _encode_answer = msgspec.msgpack.Encoder().encode
 _decode_answer = msgspec.msgpack.Decoder(list[int]).decode
@@ -314,11 +314,11 @@ class Writer:
 
     def _commit(self, plan: _Plan) -> None:
         rows_only = not (plan.offsets or plan.producers or plan.owners)
-        if rows_only and len(plan.batches) <= ONE_STATEMENT_ROWS_MAX:
+        if rows_only and 0 < len(plan.batches) <= ONE_STATEMENT_ROWS_MAX:
             # one statement is its own transaction: a third of the calls, each of which gives the interpreter away
             hit("log.writer.before_commit")
             with self.transaction_lock:
-                self.connection.execute(_INSERTS[len(plan.batches)], [item for row in plan.batches for item in row])
+                self.connection.execute(_INSERTS[len(plan.batches) - 1], [item for row in plan.batches for item in row])
             hit("log.writer.after_commit")
             return
         connection = self.connection
@@ -326,7 +326,7 @@ class Writer:
         with self.transaction_lock:
             connection.execute("BEGIN IMMEDIATE")
             for at in range(0, len(plan.batches), INSERT_ROWS_MAX):
-                connection.executemany(_INSERTS[1], plan.batches[at : at + INSERT_ROWS_MAX])
+                connection.executemany(_INSERT, plan.batches[at : at + INSERT_ROWS_MAX])
                 hit("log.writer.between_parts")
             if plan.offsets:
                 connection.executemany(

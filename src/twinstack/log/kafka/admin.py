@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Literal, TypeVar
 
@@ -32,6 +32,7 @@ from twinstack.log.kafka.facade import (
     Watch,
     bare,
     calling,
+    repeated,
     to_kafka,
 )
 from twinstack.log.seam import TopicInfo, TopicPartition, TopicSpec
@@ -231,7 +232,7 @@ class KafkaAdmin:
                 for part, future in futures.items()
             }
 
-        return _repeated(ask)
+        return repeated(ask, RetriableLogError, UnknownTopic)
 
     def _check_exist(self, tps: Iterable[TopicPartition]) -> None:
         """Asked first: librdkafka repeats a request for a missing topic until its time is over."""
@@ -252,7 +253,7 @@ class KafkaAdmin:
             for part, future in futures.items():
                 self._result(future, f"delete records of '{part.topic}'", part.topic)
 
-        _repeated(ask)
+        repeated(ask, RetriableLogError, UnknownTopic)
 
     # Groups
 
@@ -297,18 +298,6 @@ class KafkaAdmin:
                 return future.result(timeout_s + 5.0)
         except TimeoutError:
             raise TimedOut(f"Kafka did not answer in time: could not {action}.", fix="Repeat.") from None
-
-
-def _repeated(ask: Callable[[], T]) -> T:
-    """Repeats a read while leaders move or brokers have not heard of a new topic (that it exists is known)."""
-    deadline = time.monotonic() + _STABLE_TIMEOUT_S
-    while True:
-        try:
-            return ask()
-        except (RetriableLogError, UnknownTopic):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_POLL_S)
 
 
 def _check_partitions(spec: TopicSpec, partitions: int) -> None:

@@ -148,7 +148,6 @@ def start_process(installation: Installation, cluster: Cluster, node: Node) -> N
     jvm = [
         *JVM[cluster.profile],
         *cluster.jvm,
-        "-XX:MaxDirectMemorySize=128m",
         f"-Dlog4j2.configurationFile={installation.log4j}",
     ]
     if installation.archive.exists() and not cluster.jvm:

@@ -7,7 +7,7 @@ partition moves the position too: behind the last record stand markers of transa
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -28,7 +28,7 @@ from twinstack.core.errors import (
     Unreachable,
 )
 from twinstack.log.kafka.batch import in_batches
-from twinstack.log.kafka.facade import Connection, bare, calling, to_kafka
+from twinstack.log.kafka.facade import Connection, bare, calling, repeated, to_kafka
 from twinstack.log.seam import Batch, Start, TopicPartition
 
 SETTINGS: dict[str, Any] = {
@@ -168,12 +168,18 @@ class KafkaConsumer:
                     self._told(error, message)
             messages = records
         batches: list[Batch] = []
-        for batch in in_batches(messages):
+        for batch in in_batches(messages, self._only_topic()):
             tp = TopicPartition(batch.topic, batch.partition)
             if tp in self._positions:
                 self._positions[tp] = batch.next_offset
                 batches.append(batch)
         return batches
+
+    def _only_topic(self) -> str | None:
+        """The topic of whatever comes, where it can be but one. A member may still get records of what it gave away
+        within the same call."""
+        topics = {tp.topic for tp in self._positions} if self._mode == "assigned" else ()
+        return next(iter(topics)) if len(topics) == 1 else None
 
     def _told(self, error: KafkaError, message: Message) -> None:
         """Events come as messages: ends of partitions, refusals, lost positions."""
@@ -216,11 +222,10 @@ class KafkaConsumer:
             self._check_membership(handle, offsets)
         if not offsets:
             return
-        with calling(self._watch, f"commit for the group '{self._group}'"):
-            parts = handle.commit(offsets=to_kafka(offsets), asynchronous=False)
-        for part in parts:
-            if part.error is not None:
-                raise self._watch.error(part.error, f"commit for the group '{self._group}'", part.topic)
+        self._ask_coordinator(
+            lambda: handle.commit(offsets=to_kafka(offsets), asynchronous=False),
+            f"commit for the group '{self._group}'",
+        )
 
     def _check_membership(self, handle: Handle, offsets: Iterable[TopicPartition]) -> None:
         """librdkafka commits as a stranger once it has left the group; a broker takes that while nobody is in it."""
@@ -236,15 +241,21 @@ class KafkaConsumer:
         if not tps:
             return {}
         handle = self._open(self._mode)
-        with calling(self._watch, f"read the offsets of the group '{self._group}'"):
-            parts = handle.committed(bare(tps), timeout=_CALL_S)
-        found = {}
-        for part in parts:
-            if part.error is not None:
-                raise self._watch.error(part.error, f"read the offsets of the group '{self._group}'", part.topic)
-            if part.offset >= 0:
-                found[TopicPartition(part.topic, part.partition)] = part.offset
-        return found
+        parts = self._ask_coordinator(
+            lambda: handle.committed(bare(tps), timeout=_CALL_S), f"read the offsets of the group '{self._group}'"
+        )
+        return {TopicPartition(part.topic, part.partition): part.offset for part in parts if part.offset >= 0}
+
+    def _ask_coordinator(self, call: Callable[[], list[KafkaPartition]], action: str) -> list[KafkaPartition]:
+        def ask() -> list[KafkaPartition]:
+            with calling(self._watch, action):
+                parts = call()
+            for part in parts:
+                if part.error is not None:
+                    raise self._watch.error(part.error, action, part.topic)
+            return parts
+
+        return repeated(ask, RetriableLogError)
 
     def close(self) -> None:
         self._closed = True

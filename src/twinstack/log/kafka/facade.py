@@ -7,10 +7,11 @@ A `Watch` keeps them, and `calling()` raises the cause instead of the symptom.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
@@ -28,10 +29,14 @@ from twinstack.log.seam import Headers, TopicPartition
 
 __all__ = ["AdminClient", "ConfigResource", "Connection", "NewTopic", "OffsetSpec", "ResourceType", "Watch"]
 
+T = TypeVar("T")
+
 KafkaHeaders = list[tuple[str, str | bytes | None]]
 
 LOGGER = logging.getLogger("twinstack.log.kafka")
 LOGGER.addHandler(logging.NullHandler())
+
+_REPEAT_S = 10.0
 
 _CAUSES = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._RESOLVE})
 _SYMPTOMS = frozenset({KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN})
@@ -74,6 +79,8 @@ class Connection:
             "client.id": client_id or self.client_id,
             "error_cb": watch.on_error,
             "socket.keepalive.enable": True,
+            # Every failed attempt to connect would be a line; what matters comes back as an error of a call.
+            "log_level": 2,
             # A broker that comes back is found again within a second, not after librdkafka's ten.
             "reconnect.backoff.ms": 50,
             "reconnect.backoff.max.ms": 1_000,
@@ -103,8 +110,22 @@ def calling(watch: Watch, action: str, topic: str | None = None) -> Iterator[Non
         raise watch.error(failure.args[0], action, topic) from None
 
 
+def repeated(ask: Callable[[], T], *kinds: type[TwinstackError]) -> T:
+    """Repeats a call that may be repeated, while leaders and coordinators move or brokers learn of a new topic."""
+    deadline = time.monotonic() + _REPEAT_S
+    while True:
+        try:
+            return ask()
+        except kinds:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
 def to_headers(headers: Headers) -> KafkaHeaders | None:
-    return [*headers] if headers else None
+    if not headers:
+        return None
+    return headers if type(headers) is list else [*headers]
 
 
 def to_kafka(positions: Mapping[TopicPartition, int]) -> list[KafkaPartition]:

@@ -133,20 +133,21 @@ class KafkaProducer:
         limit = self._prepare(topic, reports=on_delivery is not None)
         check_sizes(topic, values, keys if keys is not None else [key], headers, limit)
         report = partial(self._report, on_delivery) if on_delivery else None
+        own_keys: Sequence[bytes | None] = [key] * len(values) if keys is None else keys
+        own_headers = [None] * len(values) if headers is None else list(map(to_headers, headers))
         produce = self._open().produce
         for start in range(0, len(values), _POLL_EVERY):
-            chunk = range(start, min(start + _POLL_EVERY, len(values)))
-            for i in chunk:
-                own_key = key if keys is None else keys[i]
-                own_headers = None if headers is None else to_headers(headers[i])
+            chunk = slice(start, start + _POLL_EVERY)
+            for value, own_key, own in zip(values[chunk], own_keys[chunk], own_headers[chunk], strict=True):
                 try:
-                    if own_headers is None and report is None:
-                        produce(topic, values[i], own_key)
+                    if own is None and report is None:
+                        produce(topic, value, own_key)
                     else:
-                        produce(topic, values[i], own_key, on_delivery=report, headers=own_headers)
+                        # by place: names cost a quarter of the call
+                        produce(topic, value, own_key, -1, report, None, 0, own)
                 except (BufferError, KafkaException):
                     # The slow way knows how to wait and how to begin anew.
-                    self._produce(topic, values[i], own_key, -1, on_delivery=report, timestamp=0, headers=own_headers)
+                    self._produce(topic, value, own_key, -1, on_delivery=report, timestamp=0, headers=own)
                     produce = self._open().produce
             self.poll()
 
@@ -174,7 +175,7 @@ class KafkaProducer:
         finally:
             handle, self._handle = self._handle, None
             if handle is not None:
-                _release(handle)
+                give_up(handle)
 
     # Opening
 
@@ -207,7 +208,7 @@ class KafkaProducer:
             return
         if self._handle.flush(limits.PRODUCER_BLOCK_MS_MAX / 1000):
             raise self._queue_full()
-        _release(self._handle)
+        give_up(self._handle)
         self._handle = None
 
     # Sending
@@ -243,7 +244,7 @@ class KafkaProducer:
                 if renewed or error.code() != KafkaError._FATAL:
                     raise self._watch.error(error, f"send to '{topic}'", topic) from None
                 renewed = True
-                _release(self._open())
+                give_up(self._open())
                 self._handle = None
 
     def _queue_full(self) -> QueueFull:
@@ -286,9 +287,12 @@ def check_sizes(
     limit: int,
 ) -> None:
     """All or none: raises RecordTooLarge before the first record is queued."""
-    largest = max(len(value or b"") for value in values) + max(len(key or b"") for key in keys)
-    if headers is not None:
-        largest += max(size_of(None, None, h) for h in headers)
+    # A bound over whole columns: the sizes one by one cost as much as sending the records.
+    largest = max(map(len, filter(None, values)), default=0) + max(map(len, filter(None, keys)), default=0)
+    if headers:
+        names = {name for own in headers for name, _ in own}
+        longest = max([len(content) for own in headers for _, content in own], default=0)
+        largest += max(map(len, headers)) * (max(map(len, names), default=0) * 4 + longest + 4)
     if largest <= limit:
         return
     for i, value in enumerate(values):
@@ -297,9 +301,9 @@ def check_sizes(
             raise too_large(topic, size, limit)
 
 
-def _release(handle: Handle) -> None:
-    """Gives up what is still queued, with its reports, and ends the client's threads."""
+def give_up(handle: Handle) -> None:
+    """Drops what is still queued, with its reports. The client's threads end with the last reference to it: its own
+    `close` would first abort an open transaction, and wait for a broker that is away for ever."""
     if len(handle):
         handle.purge()
         handle.flush(1.0)
-    handle.close()

@@ -31,15 +31,16 @@ from twinstack.core.errors import (
     RetriableLogError,
     TransactionAborted,
     TwinstackError,
+    Unreachable,
 )
 from twinstack.log.kafka.facade import Connection, KafkaHeaders, to_headers, to_kafka
-from twinstack.log.kafka.producer import SETTINGS, RecordBytesMax, TopicLimits, check_sizes, size_of, too_large
+from twinstack.log.kafka.producer import SETTINGS, RecordBytesMax, TopicLimits, check_sizes, give_up, size_of, too_large
 from twinstack.log.seam import Headers, OutRecord, TopicPartition
 
 _CALL_S = 5.0
 _POLL_EVERY = 2_000
 _RETRY_PAUSE_S = 0.1
-_CLOSE_S = 5.0
+_CLOSE_S = 2.0
 
 
 class State(Enum):
@@ -68,7 +69,10 @@ class KafkaTransaction:
         self._state = State.READY
         self._since_poll = 0
         self._lost: TwinstackError | None = None
-        self._handle = self._new_handle()
+        try:
+            self._handle = self._new_handle()
+        except RetriableLogError as error:
+            raise Unreachable(error.message, fix="Check that Kafka runs there and is well, then repeat.") from None
 
     # Sending
 
@@ -198,10 +202,10 @@ class KafkaTransaction:
         if self._state is State.CLOSED:
             return
         if self._state in (State.OPEN, State.BROKEN):
-            with suppress(KafkaException):
+            with suppress(KafkaException):  # without an answer the successor's opening aborts it
                 self._handle.abort_transaction(_CLOSE_S)
         self._state = State.CLOSED
-        _release(self._handle)
+        self._drop()
 
     # State
 
@@ -232,9 +236,10 @@ class KafkaTransaction:
         self._state = State.STALE if slow else State.READY
         return not slow
 
-    def _until_done(self, call: Callable[[], None], action: str) -> None:
+    def _until_done(self, call: Callable[[], None], action: str, timeout_ms: int | None = None) -> None:
         """Repeats a call while librdkafka says it may be repeated."""
-        deadline = time.monotonic() + limits.KAFKA_COMMIT_MS_MAX / 1000
+        timeout_s = (timeout_ms or limits.KAFKA_COMMIT_MS_MAX) / 1000
+        deadline = time.monotonic() + timeout_s
         while True:
             try:
                 call()
@@ -245,7 +250,8 @@ class KafkaTransaction:
                     raise self._failed(error, action) from None
                 if time.monotonic() > deadline:
                     raise RetriableLogError(
-                        f"Kafka could not {action} for '{self._id}' within {limits.KAFKA_COMMIT_MS_MAX // 1000} s.",
+                        f"Kafka at {self._connection.servers} could not {action} for '{self._id}' within "
+                        f"{timeout_s:.0f} s.",
                         fix="Repeat the same call with the same arguments.",
                     ) from None
                 time.sleep(_RETRY_PAUSE_S)
@@ -268,9 +274,16 @@ class KafkaTransaction:
     # Opening
 
     def _renew(self) -> None:
-        _release(self._handle)
+        self._state = State.STALE  # and stays it if no broker answers: abort may be repeated
+        self._drop()
         self._handle = self._new_handle()
         self._state = State.READY
+
+    def _drop(self) -> None:
+        """Nothing else may hold the client: its threads end with the last reference."""
+        if "_handle" in self.__dict__:
+            give_up(self._handle)
+            del self._handle
 
     def _new_handle(self) -> Handle:
         own = {
@@ -281,16 +294,12 @@ class KafkaTransaction:
             # then: librdkafka's pause of 100 ms before it asks again would be the length of every short transaction.
             "retry.backoff.ms": 5,
             "retry.backoff.max.ms": 1_000,
-            # The commit flushes; lingering would only make it wait.
             "linger.ms": 5,
         }
         handle = self._connection.producer(self._watch, SETTINGS | own)
-        self._handle = handle
-        try:
-            self._until_done(lambda: handle.init_transactions(_CALL_S), "open the transactional producer")
-        except TwinstackError:
-            _release(handle)
-            raise
+        self._until_done(
+            lambda: handle.init_transactions(_CALL_S), "open the transactional producer", limits.KAFKA_ADMIN_MS_MAX
+        )
         return handle
 
     def _group_metadata(self, group: str) -> Any:
@@ -300,10 +309,3 @@ class KafkaTransaction:
             self._groups[group] = consumer.consumer_group_metadata()
             consumer.close()
         return self._groups[group]
-
-
-def _release(handle: Handle) -> None:
-    with suppress(KafkaException):
-        handle.purge()
-        handle.flush(0.5)
-        handle.close()

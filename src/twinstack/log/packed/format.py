@@ -39,7 +39,7 @@ _HEAD = struct.Struct("<BBHIq5I")
 _encode = msgspec.msgpack.Encoder().encode
 _VALUES = msgspec.msgpack.Decoder(list[bytes | None])
 _KEY = msgspec.msgpack.Decoder(bytes)
-_HEADERS = msgspec.msgpack.Decoder(list[list[tuple[str, bytes]]])
+_HEADERS = msgspec.msgpack.Decoder(list[tuple[tuple[str, bytes], ...]])
 _INTEGERS = msgspec.msgpack.Decoder(list[int])
 
 

@@ -1,8 +1,8 @@
 """StreamSQL, the language of stream apps: `parse`, `check` and two evaluators of the condition.
 
     text -> lexer.py -> grammar.py (statement), expressions.py -> Query
-         -> check.py (names.py, kinds.py, functions.py, fold.py, match.py) -> CheckedQuery
-         -> row.py (one row) or columns.py (a batch)
+         -> check.py (names.py, kinds.py, functions.py, fold.py, match.py) -> CheckedQuery (checked.py)
+         -> row.py (one row), explain.py (each part of it) or columns.py (a batch: vectors.py, kernels.py, logic.py)
 
 The reference of the language is docs/language.md; its examples are tests.
 """

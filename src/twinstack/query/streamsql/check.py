@@ -12,14 +12,14 @@ from twinstack.query import tree
 from twinstack.query.streamsql import checked as c
 from twinstack.query.streamsql.catalogue import Catalogue
 from twinstack.query.streamsql.checked import CheckedQuery, Term, Warning
+from twinstack.query.streamsql.complaints import never_compare, quantity
 from twinstack.query.streamsql.fold import constant, fold
-from twinstack.query.streamsql.functions import CALLABLE, FUNCTIONS, LATER, cast_float
+from twinstack.query.streamsql.functions import CALLABLE, FUNCTIONS, LATER
 from twinstack.query.streamsql.grammar import conjunction
-from twinstack.query.streamsql.kinds import BOOLS, NUMBER, STRING, STRINGS, TIMES, Kinds, comparable, words
+from twinstack.query.streamsql.kinds import BOOLS, NUMBER, STRINGS, TIMES, Kinds, comparable, words
 from twinstack.query.streamsql.match import missed_datastreams
 from twinstack.query.streamsql.names import Columns, closest
 from twinstack.query.streamsql.statement import STAR, Query
-from twinstack.query.streamsql.units import in_unit
 from twinstack.query.tokens import Span
 from twinstack.query.tree import Expr
 
@@ -96,7 +96,7 @@ class _Checker:
 
     def _literal(self, node: tree.Literal) -> Term:
         if node.kind == "quantity":
-            raise self._quantity(node)
+            raise quantity(self.source, self.catalogue, node)
         return constant(node.value, node.span)
 
     def _path(self, node: tree.Path) -> Term:
@@ -174,7 +174,8 @@ class _Checker:
                     "A time becomes no number.", node.span, fix="Use YEAR(time), HOUR(time) or CAST(time AS STRING)."
                 )
             return self._fold(c.Apply(STRINGS, node.span, "time_text", (operand,)))
-        return self._apply(f"cast_{node.type}", (node.operand,), node.span, f"CAST AS {node.type.upper()}")
+        shown = f"CAST AS {node.type.upper()}"
+        return self._apply(f"cast_{node.type}", (node.operand,), node.span, shown, known=(operand,))
 
     def _call(self, node: tree.Call) -> Term:
         if node.name in LATER:
@@ -245,7 +246,7 @@ class _Checker:
                 terms[index] = self._time(term, node.span)
         first, second = terms
         if not comparable(first.kinds, second.kinds):
-            raise self._never_compare(left, right, operator, first, second)
+            raise never_compare(self.source, operator, (left, first), (right, second))
         return first, second
 
     def _time(self, term: c.Const, span: Span) -> Term:
@@ -254,41 +255,12 @@ class _Checker:
         except InvalidTimestamp as error:
             raise self.source.error(error.message, span, expected="a time", fix=error.fix) from None
 
-    def _never_compare(self, left: Expr, right: Expr, operator: str, first: Term, second: Term) -> QueryError:
-        fix = ""
-        for term, other, node in ((first, second, left), (second, first, right)):
-            if isinstance(term, c.Const) and isinstance(term.value, str) and other.kinds & NUMBER:
-                bare = cast_float(term.value) is not None
-                fix = f"Write {term.value.strip()} without quotes." if bare else "Compare it with a number."
-            elif term.kinds <= NUMBER and isinstance(term, c.Const) and STRING in other.kinds:
-                fix = f"Write '{self.source.slice(node.span)}' in single quotes."
-        names = [self.source.slice(node.span)[:60] for node in (left, right)]
-        return self.source.error(
-            f"{operator} cannot compare {names[0]}, {words(first.kinds)}, with {names[1]}, {words(second.kinds)}.",
-            right.span,
-            expected=words(first.kinds),
-            fix=fix or "Compare values of one type, or use CAST.",
-        )
-
-    def _quantity(self, node: tree.Literal) -> QueryError:
-        """`3 km` for a Datastream in metres: write 3000."""
-        assert isinstance(node.value, int | float)
-        units = {datastream.unit for datastream in self.catalogue.datastreams}
-        value: float | None = node.value if len(units) != 1 else in_unit(node.value, node.unit, *units)
-        if value is None:
-            value = node.value
-        number = int(value) if value == int(value) else value
-        unit = f", the Datastream's unit '{next(iter(units))}' is meant" if len(units) == 1 else ""
-        return self.source.error(
-            f"A number has no unit: '{self.source.slice(node.span)[:60]}'.",
-            node.span,
-            expected="a number",
-            fix=f"Write {number}{unit}.",
-        )
-
-    def _apply(self, name: str, args: tuple[Expr, ...], span: Span, shown: str) -> Term:
+    def _apply(
+        self, name: str, args: tuple[Expr, ...], span: Span, shown: str, known: tuple[Term, ...] | None = None
+    ) -> Term:
+        """The function on arguments of kinds that it takes; `known` are the arguments if they were checked already."""
         function = FUNCTIONS[name]
-        terms = tuple(self._term(arg) for arg in args)
+        terms = known or tuple(self._term(arg) for arg in args)
         for index, (term, node) in enumerate(zip(terms, args, strict=True)):
             if term.kinds and not term.kinds & function.param(index):
                 fix = f"Write {function.usage}."

@@ -116,10 +116,13 @@ def parts(node: Term) -> tuple[Term, ...]:
     return ()
 
 
-def walk(node: Term) -> Iterator[Term]:
-    yield node
-    for part in parts(node):
-        yield from walk(part)
+def walk(root: Term) -> Iterator[Term]:
+    """Every node, in the order of the text, an expression before its parts."""
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        yield node
+        stack.extend(reversed(parts(node)))
 
 
 def columns_of(node: Term) -> frozenset[str]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from twinstack.query.streamsql.checked import CheckedQuery, Const, Term, walk
-from twinstack.query.streamsql.functions import time_text
 from twinstack.query.streamsql.kinds import TIMES
 from twinstack.query.streamsql.row import Row, compile_term
+from twinstack.query.streamsql.scalars import time_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,21 +1,17 @@
-"""What is known before a row is read: constants folded, and a condition specialised to some columns' values."""
+"""What is known before a row is read: constants folded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from twinstack.query.streamsql.checked import (
     Apply,
-    Between,
     Case,
-    Coalesce,
     ColumnRef,
     Compare,
     Const,
-    In,
-    IsNull,
     Logic,
     Not,
     Term,
@@ -83,33 +79,3 @@ def _fold_case(term: Case) -> Term:
             break
         whens.append((test, value))
     return replace(term, whens=tuple(whens), default=default) if whens else default
-
-
-def specialise(term: Term, values: Mapping[str, Any]) -> Term:
-    """The term for rows whose columns in `values` have these values. Columns of times are not specialised."""
-
-    def again(part: Term) -> Term:
-        return specialise(part, values)
-
-    match term:
-        case ColumnRef() if term.name in values and term.kinds != TIMES:
-            return constant(values[term.name], term.span)
-        case Compare():
-            return fold(replace(term, left=again(term.left), right=again(term.right)))
-        case Logic():
-            return fold(replace(term, operands=tuple(map(again, term.operands))))
-        case Not() | IsNull():
-            return fold(replace(term, operand=again(term.operand)))
-        case Between():
-            return fold(
-                replace(term, operand=again(term.operand), low=again(term.low), high=again(term.high)),
-            )
-        case In():
-            return fold(replace(term, operand=again(term.operand), items=tuple(map(again, term.items))))
-        case Apply() | Coalesce():
-            return fold(replace(term, args=tuple(map(again, term.args))))
-        case Case():
-            operand = again(term.operand) if term.operand is not None else None
-            whens = tuple((again(test), again(value)) for test, value in term.whens)
-            return fold(replace(term, operand=operand, whens=whens, default=again(term.default)))
-    return term

@@ -121,7 +121,8 @@ class _Statement:
         if system.count(".") != 3 or suffix.lower() not in ("int", "ext"):
             system, suffix = text, "int"
         try:
-            names.parse_system(system)
+            # Which domains may be used is the platform's to say, not the language's.
+            names.parse_system(system, allow_reserved=True)
         except InvalidName as error:
             raise self.source.error(error.message, span, expected="'*' or a system", fix=error.fix) from None
         return SourceRef(system, suffix.lower(), span)

@@ -3,41 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+import numpy as np
+
+from twinstack.query.streamsql.batch import Batch
 from twinstack.query.streamsql.catalogue import METADATA, Catalogue
 from twinstack.query.streamsql.checked import (
     ColumnRef,
     Compare,
     Const,
     In,
+    Logic,
+    Not,
     Term,
     Warning,
     columns_of,
     walk,
 )
-from twinstack.query.streamsql.fold import specialise
+from twinstack.query.streamsql.columns import compile_term
+from twinstack.query.streamsql.kinds import NULL
 from twinstack.query.streamsql.names import closest
+from twinstack.query.streamsql.vectors import Column, Columns, Mask, truth
 from twinstack.query.tokens import Source, Span
 
 
 def missed_datastreams(where: Term, catalogue: Catalogue, source: Source) -> list[Warning]:
-    """At most one warning `no_datastream`: the condition, with each Datastream's own columns put in, is never TRUE."""
-    read = sorted(columns_of(where) & set(METADATA))
-    if catalogue.is_empty or not read:
+    """At most one warning `no_datastream`: by the Datastreams' own columns alone the condition is FALSE for each."""
+    read = columns_of(where) & set(METADATA)
+    if catalogue.is_empty or not read or _possible(where, catalogue, read).any():
         return []
-    tried: set[tuple[str, ...]] = set()
-    for datastream in catalogue.datastreams:
-        metadata = datastream.metadata()
-        values = tuple(metadata[column] for column in read)
-        if values in tried:
-            continue
-        tried.add(values)
-        known = specialise(where, dict(zip(read, values, strict=True)))
-        if not isinstance(known, Const) or known.value is True:
-            return []
     span, fix = _hint(where, catalogue)
     line, column = source.place(span.start)
     return [Warning("no_datastream", "No Datastream of the sources can match.", line, column, source.caret(span), fix)]
+
+
+def _possible(where: Term, catalogue: Catalogue, read: frozenset[str]) -> Mask:
+    """The Datastreams for which the condition is not FALSE whatever their records hold."""
+    columns = {name: Column([getattr(d, name) for d in catalogue.datastreams], None, "string") for name in read}
+    batch = Batch(Columns(len(catalogue.datastreams), columns))
+    values, valid = truth(compile_term(_unknown(where))(batch, None))
+    possible = values if valid is None else values | ~valid
+    return np.broadcast_to(possible, batch.n)
+
+
+def _unknown(term: Term) -> Term:
+    """The condition with NULL, which Kleene's logic reads as 'unknown', for each part that needs a record."""
+    if columns_of(term) <= set(METADATA):
+        return term
+    if isinstance(term, Logic):
+        return replace(term, operands=tuple(map(_unknown, term.operands)))
+    if isinstance(term, Not):
+        return replace(term, operand=_unknown(term.operand))
+    return Const(NULL, term.span, None)
 
 
 def _hint(where: Term, catalogue: Catalogue) -> tuple[Span, str]:

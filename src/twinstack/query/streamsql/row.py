@@ -27,9 +27,10 @@ from twinstack.query.streamsql.checked import (
     Not,
     Term,
 )
-from twinstack.query.streamsql.functions import FUNCTIONS, Function, checked_number
+from twinstack.query.streamsql.functions import FUNCTIONS, Function
 from twinstack.query.streamsql.kinds import TIMES, Kinds, kind_of, meet, normal
 from twinstack.query.streamsql.like import like_matcher
+from twinstack.query.streamsql.scalars import checked_number
 
 Row = Mapping[str, Any]
 Evaluate = Callable[[Row], Any]
@@ -72,19 +73,19 @@ def compile_term(term: Term, count: Callable[[], None]) -> Evaluate:
     return _BUILD[type(term)](term, lambda part: compile_term(part, count), count)
 
 
-Compile = Callable[[Term], Evaluate]
+Build = Callable[[Term], Evaluate]
 
 
 def _passes(_row: Row) -> bool:
     return True
 
 
-def _const(term: Const, _compile: Compile, _count: Callable[[], None]) -> Evaluate:
+def _const(term: Const, _build: Build, _count: Callable[[], None]) -> Evaluate:
     value = term.value
     return lambda _row: value
 
 
-def _column(term: ColumnRef, _compile: Compile, _count: Callable[[], None]) -> Evaluate:
+def _column(term: ColumnRef, _build: Build, _count: Callable[[], None]) -> Evaluate:
     name = term.name
     return lambda row: normal(row.get(name))
 
@@ -97,13 +98,13 @@ def compare_values(op: str, a: Any, b: Any) -> bool | None:
     return bool(_COMPARE[op](a, b))
 
 
-def _compare(term: Compare, compile: Compile, _count: Callable[[], None]) -> Evaluate:
-    left, right, op = compile(term.left), compile(term.right), term.op
+def _compare(term: Compare, build: Build, _count: Callable[[], None]) -> Evaluate:
+    left, right, op = build(term.left), build(term.right), term.op
     return lambda row: compare_values(op, left(row), right(row))
 
 
-def _logic(term: Logic, compile: Compile, _count: Callable[[], None]) -> Evaluate:
-    operands = [compile(operand) for operand in term.operands]
+def _logic(term: Logic, build: Build, _count: Callable[[], None]) -> Evaluate:
+    operands = [build(operand) for operand in term.operands]
     if term.op == "xor":
         return _xor(operands)
     stop = term.op == "or"
@@ -132,8 +133,8 @@ def _xor(operands: list[Evaluate]) -> Evaluate:
     return evaluate
 
 
-def _not(term: Not, compile: Compile, _count: Callable[[], None]) -> Evaluate:
-    operand = compile(term.operand)
+def _not(term: Not, build: Build, _count: Callable[[], None]) -> Evaluate:
+    operand = build(term.operand)
 
     def evaluate(row: Row) -> bool | None:
         value = operand(row)
@@ -142,8 +143,8 @@ def _not(term: Not, compile: Compile, _count: Callable[[], None]) -> Evaluate:
     return evaluate
 
 
-def _between(term: Between, compile: Compile, _count: Callable[[], None]) -> Evaluate:
-    operand, low, high = compile(term.operand), compile(term.low), compile(term.high)
+def _between(term: Between, build: Build, _count: Callable[[], None]) -> Evaluate:
+    operand, low, high = build(term.operand), build(term.low), build(term.high)
 
     def evaluate(row: Row) -> bool | None:
         value = operand(row)
@@ -155,8 +156,8 @@ def _between(term: Between, compile: Compile, _count: Callable[[], None]) -> Eva
     return evaluate
 
 
-def _in(term: In, compile: Compile, _count: Callable[[], None]) -> Evaluate:
-    operand, items = compile(term.operand), [compile(item) for item in term.items]
+def _in(term: In, build: Build, _count: Callable[[], None]) -> Evaluate:
+    operand, items = build(term.operand), [build(item) for item in term.items]
 
     def evaluate(row: Row) -> bool | None:
         value = operand(row)
@@ -166,8 +167,8 @@ def _in(term: In, compile: Compile, _count: Callable[[], None]) -> Evaluate:
     return evaluate
 
 
-def _is_null(term: IsNull, compile: Compile, _count: Callable[[], None]) -> Evaluate:
-    operand = compile(term.operand)
+def _is_null(term: IsNull, build: Build, _count: Callable[[], None]) -> Evaluate:
+    operand = build(term.operand)
     return lambda row: operand(row) is None
 
 
@@ -187,10 +188,10 @@ def prepared(term: Apply) -> tuple[Callable[..., Any], tuple[Term, ...]]:
     return FUNCTIONS[term.function].run, term.args
 
 
-def _apply(term: Apply, compile: Compile, count: Callable[[], None]) -> Evaluate:
+def _apply(term: Apply, build: Build, count: Callable[[], None]) -> Evaluate:
     run, left = prepared(term)
     function = FUNCTIONS[term.function]
-    args = [(compile(arg), accepts(function, i, arg.kinds)) for i, arg in enumerate(left)]
+    args = [(build(arg), accepts(function, i, arg.kinds)) for i, arg in enumerate(left)]
     call = guarded(run, count)
 
     def evaluate(row: Row) -> Any:
@@ -219,10 +220,10 @@ def guarded(run: Callable[..., Any], count: Callable[[], None]) -> Callable[...,
     return call
 
 
-def _case(term: Case, compile: Compile, _count: Callable[[], None]) -> Evaluate:
-    operand = compile(term.operand) if term.operand is not None else None
-    whens = [(compile(test), compile(value)) for test, value in term.whens]
-    default = compile(term.default)
+def _case(term: Case, build: Build, _count: Callable[[], None]) -> Evaluate:
+    operand = build(term.operand) if term.operand is not None else None
+    whens = [(build(test), build(value)) for test, value in term.whens]
+    default = build(term.default)
 
     def evaluate(row: Row) -> Any:
         subject = operand(row) if operand is not None else None
@@ -237,8 +238,8 @@ def _case(term: Case, compile: Compile, _count: Callable[[], None]) -> Evaluate:
     return evaluate
 
 
-def _coalesce(term: Coalesce, compile: Compile, _count: Callable[[], None]) -> Evaluate:
-    args = [compile(arg) for arg in term.args]
+def _coalesce(term: Coalesce, build: Build, _count: Callable[[], None]) -> Evaluate:
+    args = [build(arg) for arg in term.args]
 
     def evaluate(row: Row) -> Any:
         for arg in args:
@@ -250,7 +251,7 @@ def _coalesce(term: Coalesce, compile: Compile, _count: Callable[[], None]) -> E
     return evaluate
 
 
-_BUILD: dict[type[Checked], Callable[[Any, Compile, Callable[[], None]], Evaluate]] = {
+_BUILD: dict[type[Checked], Callable[[Any, Build, Callable[[], None]], Evaluate]] = {
     Const: _const,
     ColumnRef: _column,
     Compare: _compare,

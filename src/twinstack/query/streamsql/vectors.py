@@ -44,7 +44,8 @@ _code_of = _Codes({type(None): 0, bool: 1, int: 2, float: 3, str: 4}).__getitem_
 class Column:
     """One column of a batch.
 
-    `values`: an array or list of n values; with `codes` (n integers from 0) it is the dictionary that they point into.
+    `values`: an array or list of n values; with `codes` (n integers) it is the dictionary that they index; as in any
+    array -1 is its last entry.
     `valid`: False where the value is NULL, None if it never is; NULL may also be None among the values of a list, an
     object array or a dictionary. With `codes` there is no `valid`. `kind`: int, float, string, bool, time (int64
     microseconds since 1970 UTC), object, or any (JSON values of mixed kinds).

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
 
+from twinstack.sensorthings.store.prepared import Prepared, ids, in_ids
 from twinstack.sensorthings.store.tables import datastream, datastream_stat, observation, system
 from twinstack.sensorthings.store.values import NewObservation, start_of
 
@@ -48,7 +50,7 @@ def _less(observation_id: int, stream: Stream) -> bool:
 
 
 _s, _d = datastream_stat.c, datastream.c
-_STREAMS = (
+_STREAMS = Prepared(
     sa.select(
         _d.id,
         _d.system_id,
@@ -66,31 +68,19 @@ _STREAMS = (
     )
     .join(datastream, _d.id == _s.datastream_id)
     .join(system, system.c.id == _d.system_id)
-    .where(_s.datastream_id.in_(sa.bindparam("ids", expanding=True)))
+    .where(in_ids(_s.datastream_id))
 )
-_UPDATE_STAT = (
+_AGGREGATES = ("n", "t_min", "t_max", "r_min", "r_max", "latest_id", "latest_t")
+_UPDATE_COLUMNS = (*(f"new_{name}" for name in _AGGREGATES), "of")
+_UPDATE_STAT = Prepared(
     sa.update(datastream_stat)
     .where(_s.datastream_id == sa.bindparam("of"))
-    .values(
-        {
-            name: sa.bindparam(f"new_{name}")
-            for name in ("n", "t_min", "t_max", "r_min", "r_max", "latest_id", "latest_t")
-        }
-    )
+    .values({name: sa.bindparam(f"new_{name}") for name in _AGGREGATES})
 )
 
 
 def streams(connection: sa.Connection, datastream_ids: Sequence[int]) -> dict[int, Stream]:
-    return {row[0]: Stream(*row) for row in connection.execute(_STREAMS, {"ids": datastream_ids})}
-
-
-def _stat_parameters(stream: Stream) -> dict[str, Any]:
-    return {
-        "of": stream.id,
-        **{f"new_{name}": getattr(stream, name) for name in ("n", "t_min", "t_max", "r_min", "r_max")},
-        "new_latest_id": stream.latest_id,
-        "new_latest_t": stream.latest_t,
-    }
+    return {row[0]: Stream(*row) for row in _STREAMS.rows(connection, ids=ids(datastream_ids))}
 
 
 def recompute(connection: sa.Connection, datastream_id: int) -> None:
@@ -147,6 +137,10 @@ def _latest(connection: sa.Connection, stream: Stream) -> None:
     stream.latest_t = start_of(row) if row else None
 
 
+_values = attrgetter(*_AGGREGATES)
+
+
 def write(connection: sa.Connection, changed: Iterable[Stream]) -> None:
     """Writes the aggregates back, in the order of ids: every writer locks them in the same order."""
-    connection.execute(_UPDATE_STAT, [_stat_parameters(s) for s in sorted(changed, key=lambda s: s.id)])
+    ordered = sorted(changed, key=lambda s: s.id)
+    _UPDATE_STAT.many(connection, _UPDATE_COLUMNS, [(*_values(s), s.id) for s in ordered])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -28,8 +28,10 @@ class RawRecord(NamedTuple):
 
 
 class ArchiveRow(NamedTuple):
+    """`raw` gives the record itself, for the case that it becomes a dead letter."""
+
     observation: NewObservation
-    raw: RawRecord
+    raw: Callable[[], RawRecord]
 
 
 class DeadLetter(NamedTuple):
@@ -88,7 +90,7 @@ def archive(
             if strict and isinstance(outcome, NotFound):
                 raise outcome
             reason = "unknown_datastream" if isinstance(outcome, NotFound) else outcome.code
-            letters.append(DeadLetter(row.raw, reason, str(outcome)))
+            letters.append(DeadLetter(row.raw(), reason, str(outcome)))
         else:
             stored += 1
     if not keep_all:

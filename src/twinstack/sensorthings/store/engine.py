@@ -24,6 +24,8 @@ def make_engine(url: str, *, pool_size: int = 8) -> sa.Engine:
     path = Path(url.removeprefix("sqlite:").removeprefix("//") or "store.sqlite").absolute()
     if not path.parent.is_dir():
         raise SettingsError(f"The folder {path.parent} of the store does not exist.", fix="Make it first.")
+    if not path.exists():
+        path.touch(mode=0o600)  # it holds the key of the headers; SQLite gives its side files the same mode
     import pysqlite3.dbapi2 as sqlite
 
     engine = sa.create_engine(

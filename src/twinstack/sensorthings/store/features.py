@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from twinstack.sensorthings.geojson import Box
 from twinstack.sensorthings.model import GEOJSON_ENCODINGS
+from twinstack.sensorthings.store.prepared import Prepared, ids, in_ids
 from twinstack.sensorthings.store.tables import (
     datastream,
     datastream_feature,
@@ -19,13 +20,13 @@ from twinstack.sensorthings.store.tables import (
 from twinstack.sensorthings.store.transaction import Tx
 
 # The Thing's lowest-id Location with a GeoJSON encoding, else its lowest-id Location.
-_OTHER_ENCODING = sa.case((location.c.encoding_type.in_(sorted(GEOJSON_ENCODINGS)), 0), else_=1)
-_LOCATIONS = (
+_OTHER_ENCODING = sa.case((sa.or_(*(location.c.encoding_type == e for e in sorted(GEOJSON_ENCODINGS))), 0), else_=1)
+_LOCATIONS = Prepared(
     sa.select(datastream.c.id, location.c.id.label("location_id"), feature.c.id.label("feature_id"))
     .join(thing_location, thing_location.c.thing_id == datastream.c.thing_id)
     .join(location, location.c.id == thing_location.c.location_id)
     .outerjoin(feature, feature.c.gen_location_id == location.c.id)
-    .where(datastream.c.id.in_(sa.bindparam("ids", expanding=True)))
+    .where(in_ids(datastream.c.id))
     .order_by(datastream.c.id, _OTHER_ENCODING, location.c.id)
 )
 
@@ -33,7 +34,7 @@ _LOCATIONS = (
 def generated(connection: sa.Connection, datastream_ids: Sequence[int]) -> dict[int, tuple[int, int | None]]:
     """Datastream -> (Location its feature comes from, that feature if there is one). Without Location: left out."""
     found: dict[int, tuple[int, int | None]] = {}
-    for datastream_id, location_id, feature_id in connection.execute(_LOCATIONS, {"ids": datastream_ids}):
+    for datastream_id, location_id, feature_id in _LOCATIONS.rows(connection, ids=ids(datastream_ids)):
         found.setdefault(datastream_id, (location_id, feature_id))
     return found
 
@@ -82,9 +83,7 @@ def systems_of(connection: sa.Connection, feature_ids: Sequence[int]) -> Mapping
     return {row.id: row.system_id for row in rows}
 
 
-_PAIRS = sa.select(datastream_feature).where(
-    datastream_feature.c.datastream_id.in_(sa.bindparam("ids", expanding=True))
-)
+_PAIRS = Prepared(sa.select(datastream_feature).where(in_ids(datastream_feature.c.datastream_id)))
 
 
 def add_pairs(connection: sa.Connection, pairs: Iterable[tuple[int, int]]) -> None:
@@ -92,8 +91,8 @@ def add_pairs(connection: sa.Connection, pairs: Iterable[tuple[int, int]]) -> No
     wanted = set(pairs)
     if not wanted:
         return
-    have = {tuple(row) for row in connection.execute(_PAIRS, {"ids": sorted({d for d, _ in wanted})})}
-    new = sorted(wanted - have)
+    have = _PAIRS.rows(connection, ids=ids({d for d, _ in wanted}))
+    new = sorted(wanted.difference(have))
     if not new:
         return
     connection.execute(sa.insert(datastream_feature), [{"datastream_id": d, "feature_id": f} for d, f in new])

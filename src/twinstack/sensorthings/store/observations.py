@@ -12,17 +12,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from twinstack.core import ids, observations, timestamps
+from twinstack.core import observations, timestamps
 from twinstack.core.errors import InvalidInput, NotFound, TwinstackError
 from twinstack.core.names import DEFAULT_SYSTEM
 from twinstack.sensorthings.store import aggregates, features
 from twinstack.sensorthings.store.aggregates import Stream
 from twinstack.sensorthings.store.outbox import LogRecord
+from twinstack.sensorthings.store.prepared import Prepared
 from twinstack.sensorthings.store.tables import observation
 from twinstack.sensorthings.store.transaction import Tx
+from twinstack.sensorthings.store.types import dumps
 from twinstack.sensorthings.store.values import NewObservation, result_columns
 
-_INSERT = sa.insert(observation)
+_INSERT = Prepared(sa.insert(observation))
+_COLUMNS = tuple(column.name for column in observation.columns)
 Outcome = int | TwinstackError
 
 
@@ -142,33 +145,21 @@ def _store(
     if not accepted:
         return []
     new_ids = tx.observation_ids.take(tx.connection, len(accepted))
-    uuids = [] if received else ids.uuid7_batch(len(accepted))
-    parameters: list[dict[str, Any]] = []
+    rows: list[tuple[Any, ...]] = []
     touched: dict[int, Stream] = {}
     pairs: set[tuple[int, int]] = set()
-    for i, (row, value) in enumerate(accepted):
-        result, kind, extra = result_columns(row.result, row.extra)
-        parameters.append(
-            {
-                "id": new_ids[i],
-                "t": row.t,
-                "result": result,
-                "datastream_id": row.datastream_id,
-                "feature_id": row.feature_id,
-                "t_end": row.t_end,
-                "result_time": row.result_time,
-                "kind": kind,
-                "extra": extra,
-            }
-        )
-        stream = touched[row.datastream_id] = known[row.datastream_id]
-        stream.add(new_ids[i], row)
-        if row.feature_id is not None:
-            pairs.add((row.datastream_id, row.feature_id))
+    records = tx.outgoing.records
+    for new_id, (row, value) in zip(new_ids, accepted, strict=True):
+        datastream_id, t, given, t_end, result_time, feature_id, more, ts_id = row
+        result, kind, extra = result_columns(given, more)
+        rows.append((new_id, t, result, datastream_id, feature_id, t_end, result_time, kind, extra and dumps(extra)))
+        stream = touched[datastream_id] = known[datastream_id]
+        stream.add(new_id, row)
+        if feature_id is not None:
+            pairs.add((datastream_id, feature_id))
         if not received:
-            ts_id = row.ts_id or uuids[i]
-            tx.outgoing.records.append(LogRecord(stream.system, stream.log_key, value, new_ids[i], ts_id))
-    tx.connection.execute(_INSERT, parameters)
+            records.append(LogRecord(stream.system, stream.log_key, value, new_id, ts_id or ""))
+    _INSERT.many(tx.connection, _COLUMNS, rows)
     features.add_pairs(tx.connection, pairs)
     aggregates.write(tx.connection, touched.values())
     return new_ids

@@ -16,8 +16,9 @@ import msgspec
 import sqlalchemy as sa
 import zstandard
 
-from twinstack.core import limits, names
+from twinstack.core import ids, limits, names
 from twinstack.core.errors import InvalidRecord
+from twinstack.sensorthings.store.prepared import Prepared
 from twinstack.sensorthings.store.tables import outbox, outbox_head
 
 TS_ID, TS_STORE = "ts-id", "ts-store"
@@ -33,8 +34,9 @@ def shard_of(system: str) -> int:
 class Payload(msgspec.Struct, array_like=True):
     """Columns of one packed row. `topics[i]` of record i is an index into `topic_names`.
 
-    `meta` are ids of Datastreams whose entity changed: (system, datastream id); the publisher renders them when it
-    sends. `gone` are (system, log key) of deleted ones, sent as tombstones.
+    An empty `ts_ids[i]`: no client made one, it follows from the store and the Observation's id. `meta` are ids of
+    Datastreams whose entity changed: (system, datastream id); the publisher renders them when it sends. `gone` are
+    (system, log key) of deleted ones, sent as tombstones.
     """
 
     topic_names: list[str]
@@ -106,7 +108,7 @@ class Outgoing:
         return by_shard
 
 
-_NEXT_SEQ = (
+_NEXT_SEQ = Prepared(
     sa.update(outbox_head)
     .where(outbox_head.c.shard == sa.bindparam("of_shard"))
     .values(seq=outbox_head.c.seq + 1, waiting_bytes=outbox_head.c.waiting_bytes + sa.bindparam("more"))
@@ -114,16 +116,20 @@ _NEXT_SEQ = (
 )
 
 
+_INSERT = Prepared(sa.insert(outbox))
+_WAITING = Prepared(sa.select(sa.func.coalesce(sa.func.sum(outbox_head.c.waiting_bytes), 0)))
+
+
 def write(connection: sa.Connection, outgoing: Outgoing) -> None:
     """Writes what waits, one row per shard, shards in order: every writer locks the heads in the same order."""
     for shard, payload in sorted(outgoing.payloads().items()):
         data = pack(payload)
-        seq = connection.execute(_NEXT_SEQ, {"of_shard": shard, "more": len(data)}).scalar_one()
-        connection.execute(sa.insert(outbox), {"shard": shard, "seq": seq, "payload": data})
+        ((seq,),) = _NEXT_SEQ.rows(connection, of_shard=shard, more=len(data))
+        _INSERT.run(connection, shard=shard, seq=seq, payload=data)
 
 
 def waiting_bytes(connection: sa.Connection) -> int:
-    return int(connection.execute(sa.select(sa.func.sum(outbox_head.c.waiting_bytes))).scalar_one() or 0)
+    return int(_WAITING.rows(connection)[0][0])
 
 
 def read(connection: sa.Connection, shard: int, after_seq: int, limit: int) -> list[tuple[int, Payload]]:
@@ -176,7 +182,10 @@ def headers_of(header_key: bytes, store_uuid: str, payload: Payload) -> list[Seq
     if not len(payload.keys) == len(payload.values) == len(payload.observation_ids) == len(payload.ts_ids):
         raise InvalidRecord("An outbox row has columns of different lengths.", reason="outbox")
     return [
-        ((TS_ID, ts_id.encode()), (TS_STORE, sign(header_key, store_uuid, number, key.encode(), value)))
+        (
+            (TS_ID, (ts_id or ids.derived_id(store_uuid, str(number))).encode()),
+            (TS_STORE, sign(header_key, store_uuid, number, key.encode(), value)),
+        )
         for key, value, number, ts_id in zip(
             payload.keys, payload.values, payload.observation_ids, payload.ts_ids, strict=True
         )

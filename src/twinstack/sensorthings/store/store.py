@@ -36,7 +36,6 @@ from twinstack.sensorthings.store.archiving import Archived, ArchiveRow, DeadLet
 from twinstack.sensorthings.store.context import Created, WriteContext
 from twinstack.sensorthings.store.engine import make_engine
 from twinstack.sensorthings.store.errors import vendor_errors
-from twinstack.sensorthings.store.migrate import migrate
 from twinstack.sensorthings.store.observations import Outcome
 from twinstack.sensorthings.store.register import RegisterResult
 from twinstack.sensorthings.store.systems import SystemRow
@@ -68,6 +67,9 @@ class Store:
 
     def migrate(self) -> None:
         """Makes or upgrades the tables. Errors: SettingsError for a store of a newer version."""
+        # Only the server migrates: its child processes start faster without alembic.
+        from twinstack.sensorthings.store.migrate import migrate
+
         with vendor_errors():
             migrate(self.engine)
             with self.reader() as connection:

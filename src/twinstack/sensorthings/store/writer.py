@@ -110,15 +110,26 @@ class Writer:
             self._connection.close()
 
     def _run(self) -> None:
-        while (group := self._gather()) is not None:
-            try:
-                self._commit(group)
-            except BaseException as error:
-                failure = error if isinstance(error, TwinstackError) else _failure(error)
-                for job in group:
-                    job.failed = job.failed or failure
+        while (gathered := self._gather()) is not None:
+            group = [job for job in gathered if job.done.set_running_or_notify_cancel()]
+            if group:
+                self._settle(group)
             for job in group:
                 _resolve(job)
+
+    def _settle(self, group: list[Job]) -> None:
+        """Commits the group; every job has its outcome or its error afterwards."""
+        try:
+            self._commit(group)
+        except BaseException as error:
+            # What the checks did not foresee is one job's fault: find it, keep the others.
+            if len(group) > 1 and isinstance(error, sa.exc.IntegrityError | sa.exc.DataError | OverflowError):
+                for job in group:
+                    job.failed = job.outcome = None
+                    self._settle([job])
+                return
+            for job in group:
+                job.failed = job.failed or _failure(error)
 
     def _gather(self) -> list[Job] | None:
         job = self._held or self._queue.get()
@@ -142,9 +153,6 @@ class Writer:
             group.append(job)
 
     def _commit(self, group: list[Job]) -> None:
-        group = [job for job in group if job.done.set_running_or_notify_cancel()]
-        if not group:
-            return
         try:
             if self._connection is None:
                 self._connection = self._engine.connect().execution_options(immediate=True)
@@ -152,7 +160,10 @@ class Writer:
                 tx = Tx(self._connection, self._clock(), self._ids)
                 self._refuse_when_full(tx, group)
                 for part in _parts([job for job in group if job.failed is None]):
-                    _do(tx, part)
+                    if part[0].work is None:
+                        _insert(tx, part)
+                    else:
+                        _do(tx, part[0])
                 outbox.write(self._connection, tx.outgoing)
                 hit("store.before_commit")
                 transaction.commit()
@@ -188,21 +199,7 @@ def _parts(group: list[Job]) -> list[list[Job]]:
     return parts
 
 
-def _do(tx: Tx, part: list[Job]) -> None:
-    if part[0].work is None:
-        try:
-            with tx.savepoint():
-                _insert(tx, part)
-        except sa.exc.OperationalError:
-            raise
-        except (sa.exc.SQLAlchemyError, OverflowError) as error:
-            if len(part) == 1:
-                part[0].failed = mapped(error)
-                return
-            for job in part:  # one of them holds what the checks did not foresee: find it, keep the others
-                _do(tx, [job])
-        return
-    job = part[0]
+def _do(tx: Tx, job: Job) -> None:
     try:
         with tx.savepoint():
             job.outcome = job.work(tx) if job.work else None
