@@ -177,8 +177,12 @@ def anything(store: Store) -> Any:
             "headers": [(b"host", b"x"), (b"content-type", content_type)],
         }
         sent: list[Any] = []
+        body_read: list[bool] = []
 
         async def receive() -> Any:
+            if sent or body_read:
+                await asyncio.Event().wait()  # a client that stays
+            body_read.append(True)
             return {"type": "http.request", "body": body, "more_body": False}
 
         async def send(message: Any) -> None:

@@ -77,6 +77,8 @@ class Level:
     keys: list[Key]
     key_indexes: list[int]
     etag_indexes: list[int]
+    wide: tuple[int, ...]
+    """Columns whose values may be long texts: what the bounds of an answer count."""
     template: Template
     dialect: Dialect
     paged: bool
@@ -192,6 +194,9 @@ class Planner:
             etag_indexes=[columns.add(sa.type_coerce(scope.table.c[c], sa.Text())) for c in etag_columns(entity)]
             if etag
             else [],
+            wide=tuple(
+                n for n, column in enumerate(columns.all) if not isinstance(column.type, sa.Integer | sa.Double)
+            ),
             template=template(entity, self.version, fields, options.select, len(options.expand)),
             dialect=self.dialect,
             paged=paged,

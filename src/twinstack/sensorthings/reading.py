@@ -10,6 +10,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -202,38 +203,36 @@ class Reading:
             nulls = tuple(value is None for value in last)
             values |= {parameter(n): value for n, value in enumerate(last)}
         rows: list[Row] = []
-        chars = 0
+        chars, wide = 0, level.wide
         for row in self.session.each(level.statement(nulls), values):
             if len(rows) == limit or chars > limits.ANSWER_PAGE_BYTES_MAX:
                 self.request.spend(len(rows), chars)
                 return Page(rows, more=True)
             rows.append(row)
-            chars += sum([len(value) for value in row if type(value) is str])
+            for index in wide:
+                value = row[index]
+                if type(value) is str:
+                    chars += len(value)
         self.request.spend(len(rows), chars)
         return Page(rows, more=False)
 
     def _next_link(self, level: Level, options: Options, page: Page, address: str) -> str:
         last = [page.rows[-1][index] for index in level.key_indexes]
-        raw = [(name, text) for name, text in options.raw if name not in (CURSOR, "$skip")]
         if sum(len(value) for value in last if isinstance(value, str)) > _TOKEN_VALUES_CHARS_MAX:
             # Sort values too long for an address: this page goes on by number.
-            raw.append(("$skip", str(options.skip + len(page.rows))))
+            place = f"$skip={options.skip + len(page.rows)}"
         else:
-            raw.append((CURSOR, self.signer.token(_about(level.entity, options), last)))
-        return f"{address}?{'&'.join(f'{name}={quote(text, _SAFE)}' for name, text in raw)}"
+            place = f"{CURSOR}={self.signer.token(_about(level.entity, options), last)}"
+        return f"{address}?{_query_text(options.raw)}{place}"
 
     # --- $expand ----------------------------------------------------------------------------------------------------
     def _texts(self, level: Level, options: Options, rows: list[Row]) -> list[str]:
         """The JSON of each row with everything expanded below it."""
-        base, template = self.request.base, level.template
-        if not level.children:
-            text, getters = template.text(base), template.getters
-            return [text % tuple([get(row) for get in getters]) for row in rows]
         columns = [
             self._child_texts(level, child, one.options, rows)
             for child, one in zip(level.children, options.expand, strict=True)
         ]
-        return [template.filled(row, base, tuple(column[n] for column in columns)) for n, row in enumerate(rows)]
+        return level.template.texts(rows, self.request.base, columns)
 
     def _child_texts(self, level: Level, child: Child, options: Options, rows: list[Row]) -> list[str]:
         """For each row the text `"Link":...` of one expanded link."""
@@ -257,11 +256,12 @@ class Reading:
             return {}
         values = {**self.request.values, IDS: json.dumps(sorted(ids))}
         rows = self.session.rows(child.level.statement(), values)
-        self._spend(rows)
+        self._spend(child.level, rows)
         return dict(zip([row[0] for row in rows], self._texts(child.level, options, rows), strict=True))
 
-    def _spend(self, rows: list[Row]) -> None:
-        self.request.spend(len(rows), sum(len(value) for row in rows for value in row if type(value) is str))
+    def _spend(self, level: Level, rows: list[Row]) -> None:
+        wide = level.wide
+        self.request.spend(len(rows), sum([len(row[i]) for row in rows for i in wide if type(row[i]) is str]))
 
     def _below(self, level: Level, child: Child, options: Options, parent: int) -> str:
         values = {**self.request.values, PARENT: parent}
@@ -276,7 +276,7 @@ class Reading:
         ids = {IDS: json.dumps([row[0] for row in rows])}
         counts: dict[int, int] = dict(self.session.rows(child.counts, ids))
         newest = self.session.rows(child.level.statement(), {**self.request.values, **ids})
-        self._spend(newest)
+        self._spend(child.level, newest)
         texts = dict(zip([row[1] for row in newest], self._texts(child.level, options, newest), strict=True))
         by_owner = {row[1]: row for row in newest}
         answers = []
@@ -301,6 +301,12 @@ class Reading:
 
 
 _SAFE = "/(),;:=$'*@!~"
+
+
+@lru_cache(maxsize=256)
+def _query_text(raw: tuple[tuple[str, str], ...]) -> str:
+    """The options of a query but its place, with an '&' at the end."""
+    return "".join([f"{name}={quote(text, _SAFE)}&" for name, text in raw if name not in (CURSOR, "$skip")])
 
 
 def page_rows(options: Options, version: ApiVersion) -> int:
