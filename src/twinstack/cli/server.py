@@ -148,10 +148,11 @@ def logs(
     """Show what clients and apps say: states, errors and their own lines."""
     from twinstack.log.seam import EARLIEST, TopicPartition
 
+    topic = parse_system(system, allow_reserved=True).topic("log") if system is not None else None
     with open_log(find(server, data).log) as log:
         admin = log.admin()
-        if system is not None:
-            topics = [admin.describe(parse_system(system, allow_reserved=True).topic("log")).name]
+        if topic is not None:
+            topics = [admin.describe(topic).name]
         else:
             topics = sorted(name for name in admin.topics() if name.endswith(".log"))
         if not topics:
