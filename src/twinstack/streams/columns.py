@@ -78,11 +78,10 @@ _fromisoformat: Callable[[str], datetime] = datetime.fromisoformat
 
 
 def _time_us(text: str) -> int | None:
-    # The form that nearly every record has, ten times as fast; anything else is read by core.timestamps.
-    if len(text) <= 32 and text[10:11] == "T" and text[13:17:3] == "::" and text[5] != "W":
+    # The form that nearly every record has, at a fifth of the cost; anything else is read by core.timestamps.
+    if _is_usual(text):
         try:
-            moment = _fromisoformat(text)
-            since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
+            since = _fromisoformat(text) - _EPOCH
             return (since.days * 86_400 + since.seconds) * US_PER_S + since.microseconds
         except ValueError:
             pass
@@ -90,3 +89,16 @@ def _time_us(text: str) -> int | None:
         return parse_interval_us(text)[0]
     except InvalidTimestamp:
         return None
+
+
+def _is_usual(text: str) -> bool:
+    """YYYY-MM-DDTHH:MM:SS with up to 6 digits behind the point, and Z or an offset in minutes: what datetime and
+    core.timestamps read alike."""
+    if text[-1:] == "Z":
+        end = len(text) - 1
+    elif text[-6:-5] in ("+", "-") and text[-3] == ":":
+        end = len(text) - 6
+    else:
+        return False
+    whole = text[4:5] == "-" and text[10:11] == "T" and text[13:17:3] == "::" and text[5] != "W"
+    return whole and (end == 19 or (20 < end <= 26 and text[19] == "."))

@@ -53,7 +53,9 @@ class Plan:
         read = self.checked.columns.union(*(source.view.columns for source in self.sources))
         return bool(read & frozenset(METADATA))
 
-    def operator(self, *, clock: Callable[[], float] = time.monotonic) -> Filter:
+    def operator(
+        self, *, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+    ) -> Filter:
         return Filter(
             self.spec,
             self.checked,
@@ -61,6 +63,7 @@ class Plan:
             self.catalogue,
             reads_metadata=self.reads_metadata,
             clock=clock,
+            sleep=sleep,
         )
 
 
