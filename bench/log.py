@@ -25,7 +25,7 @@ import uvicorn
 
 from bench.report import Line, main, race, rate
 from twinstack.log.embedded import EmbeddedLog
-from twinstack.log.embedded.housekeeping import JOIN_ROWS_MIN
+from twinstack.log.embedded.catalog import JOIN_ROWS_MIN
 from twinstack.log.http import HttpLog, LogService
 from twinstack.log.packed.format import pack
 from twinstack.log.packed.transport import Part

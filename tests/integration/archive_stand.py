@@ -21,7 +21,7 @@ from twinstack.core.instances import load_instances
 from twinstack.core.observations import encode
 from twinstack.log.embedded import EmbeddedLog
 from twinstack.log.http import LogService
-from twinstack.log.seam import EARLIEST, OutRecord, TopicPartition
+from twinstack.log.seam import EARLIEST, Log, OutRecord, TopicPartition
 from twinstack.sensorthings.store import NewObservation, Store, open_store, tables
 
 CAR = "cz.icecars.iot4cps-wp5-CarFleet.Car1"
@@ -63,7 +63,7 @@ def instances(quantities):
 @dataclass
 class Stand:
     folder: Path
-    log: EmbeddedLog
+    log: Log
     address: str
     store: Store
     ids: dict[str, int]
@@ -151,7 +151,8 @@ class Stand:
 
 
 @contextlib.contextmanager
-def stand(folder, quantities=3):
+def embedded(folder):
+    """The log of this process and its address for others."""
     log = EmbeddedLog(folder / "log.sqlite")
     listening = socket.create_server(("127.0.0.1", 0))
     service = LogService(log, lambda action, topic, scope: None)
@@ -159,6 +160,19 @@ def stand(folder, quantities=3):
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     wait_for(lambda: server.started)
+    try:
+        yield log, f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        service.stop()
+        server.should_exit = True
+        thread.join(10)
+        log.close()
+        listening.close()
+
+
+@contextlib.contextmanager
+def on(log, address, folder, quantities=3):
+    """A store beside a log, with two systems and the Datastreams q0, q1, ... of the first."""
     store = open_store(f"sqlite:{folder / 'store.sqlite'}")
     store.migrate()
     for name in (CAR, STATION):
@@ -167,14 +181,9 @@ def stand(folder, quantities=3):
     made = store.register_instances(load_instances(instances(names), CAR), "car").result()
     ids = {q: made.datastreams[q].id for q in names}
     try:
-        yield Stand(folder, log, f"http://127.0.0.1:{listening.getsockname()[1]}", store, ids)
+        yield Stand(folder, log, address, store, ids)
     finally:
         store.close()
-        service.stop()
-        server.should_exit = True
-        thread.join(10)
-        log.close()
-        listening.close()
 
 
 @contextlib.contextmanager

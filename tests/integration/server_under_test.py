@@ -18,6 +18,9 @@ from typing import Any
 import httpx
 import psutil
 
+from twinstack.log.connect import connect
+from twinstack.log.seam import EARLIEST, TopicPartition
+
 READY_S = 60
 STOP_S = 40
 TWINSTACK = [sys.executable, "-m", "twinstack.cli.main"]
@@ -49,9 +52,11 @@ def clean_environment() -> dict[str, str]:
 class Server:
     """`command` is `up --open` or `demo`; `ready_after_s` is what the line `ready` took, `cpu_s` the processor time."""
 
-    def __init__(self, data: Path, command: tuple[str, ...] = ("up", "--open"), **env: str) -> None:
+    def __init__(
+        self, data: Path, command: tuple[str, ...] = ("up", "--open"), *, port: int | None = None, **env: str
+    ) -> None:
         self.data = data
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"http://localhost:{self.port}"
         started = time.monotonic()
         self.process = subprocess.Popen(
@@ -103,15 +108,30 @@ class Server:
         assert answer.status_code == status, answer.text
         return answer.json()
 
-    def records(self, topic: str) -> list[Any]:
-        """All records of a topic that are there now."""
-        done = run("tail", topic, "--from-beginning", "--timeout", "1", "--server", self.url, "--json")
-        return [json.loads(line) for line in done.stdout.splitlines()]
+    def records(self, topic: str) -> list[dict[str, Any]]:
+        """All records of a topic that are there now, in order of arrival: `{"key", "value"}`."""
+        log = connect(self.url)
+        try:
+            tps = [TopicPartition(topic, p) for p in range(log.admin().describe(topic).partitions)]
+            ends = log.admin().end_offsets(tps)
+            consumer = log.consumer()
+            consumer.assign(dict.fromkeys(tps, EARLIEST))
+            rows: list[tuple[int, int, dict[str, Any]]] = []
+            while any((consumer.position(tp) or 0) < end for tp, end in ends.items()):
+                for batch in consumer.poll(0.5):
+                    columns = zip(batch.timestamps_ms, batch.offsets, batch.keys, batch.values, strict=True)
+                    rows += [(t, o, {"key": key.decode(), "value": json.loads(value)}) for t, o, key, value in columns]
+            consumer.close()
+        finally:
+            log.close()
+        return [row for _, _, row in sorted(rows, key=lambda r: r[:2])]
 
 
 @contextlib.contextmanager
-def server(data: Path, command: tuple[str, ...] = ("up", "--open"), **env: str) -> Iterator[Server]:
-    running = Server(data, command, **env)
+def server(
+    data: Path, command: tuple[str, ...] = ("up", "--open"), *, port: int | None = None, **env: str
+) -> Iterator[Server]:
+    running = Server(data, command, port=port, **env)
     children = running.children()
     try:
         yield running

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from archive_stand import CAR, STATION, instances, running, stand, wait_for
+from archive_stand import CAR, STATION, embedded, instances, on, running, wait_for
 
 from twinstack.bridges.archive import Archive
 from twinstack.bridges.outbox import Publisher
@@ -27,7 +27,7 @@ LAB = WriteContext(lab=True)
 
 @pytest.fixture
 def s(tmp_path):
-    with stand(tmp_path) as made:
+    with embedded(tmp_path) as (log, address), on(log, address, tmp_path) as made:
         yield made
 
 
@@ -160,6 +160,28 @@ def test_two_archives_store_each_record_once(s):
         wait_for(lambda: s.history() == s.on_log())
     assert s.history().total() == 200
     assert a.bridge.counters.stored + b.bridge.counters.stored >= 200
+
+
+@pytest.mark.kafka
+def test_kafka_and_history_agree_over_restarts_and_kills(kafka_node, tmp_path):
+    log = kafka_node.log()
+    with on(log, kafka_node.bootstrap, tmp_path) as s:
+        for point in ("outbox.before_commit", "outbox.after_commit"):
+            process = s.spawn("outbox", point)
+            s.insert(20)
+            assert process.wait(90) == -signal.SIGKILL
+            process.stdin.close()
+        process = s.spawn("archive", "archive.before_commit")
+        s.produce(30)
+        assert process.wait(90) == -signal.SIGKILL
+        process.stdin.close()
+        with running(s.spawn("outbox")), running(s.spawn("archive")):
+            s.insert(20)
+            s.produce(30)
+            wait_for(lambda: s.history() == s.on_log(), 90)
+        assert s.history().total() == s.produced == 120
+        assert s.dead() == []
+    log.close()
 
 
 def test_two_publishers_send_each_record_once(s):

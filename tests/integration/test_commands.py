@@ -22,6 +22,8 @@ from server_under_test import (
     wait_until,
 )
 
+from twinstack.cli import main as command
+
 A = "is.iceland.iot4cps-wp5-WeatherService.Stations"
 B = "is.iceland.iot4cps-wp5-WeatherService.Services"
 NAME = "Station_1.Air Temperature"
@@ -79,21 +81,28 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("code", "arguments"), FAILURES, ids=[f"{c} {' '.join(a)[:60]}" for c, a in FAILURES])
-def test_failing_paths_have_their_exit_codes(up: Server, tmp_path: Path, code: int, arguments: tuple[str, ...]) -> None:
+def test_failing_paths_have_their_exit_codes(
+    up: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], code: int, arguments: tuple[str, ...]
+) -> None:
+    """In this process, since there are many: `command.run` is all that `main` calls."""
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "thesis.odt").write_text("")
     (tmp_path / "bad.json").write_text("{}")
     (tmp_path / "good.json").write_text(json.dumps({"companies": [{"name": "cz.a", "systems": ["cz.a.b.c"]}]}))
     filled = [a.format(tmp=tmp_path, up=up.url, data=up.data) for a in arguments]
-    done = run(*filled)
-    assert done.returncode == code, (done.stdout, done.stderr)
-    assert "Traceback" not in done.stderr
-    assert done.stderr.startswith("error: ") or "\nerror: " in done.stderr
-    told = run(*filled, "--json")
-    assert told.returncode == code
-    error = json.loads(told.stderr.splitlines()[-1])
+    assert command.run(filled) == code
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: ") or "\nerror: " in shown
+    assert command.run([*filled, "--json"]) == code
+    error = json.loads(capsys.readouterr().err.splitlines()[-1])
     assert set(error) >= {"error", "code", "fix"}
-    assert error["fix"], error
+    assert error["fix"] or error["caret"], error
+
+
+def test_the_process_ends_with_the_code_of_its_error() -> None:
+    done = run("tail", "x", "--server", NOWHERE)
+    assert (done.returncode, done.stdout) == (6, "")
+    assert done.stderr.startswith("error: ")
 
 
 def test_a_wrong_setting_of_the_environment_is_2() -> None:
@@ -125,10 +134,10 @@ def test_check_needs_no_server() -> None:
 @pytest.mark.parametrize("option", ["--server", "--bootstrap-server"])
 def test_run_takes_the_originals_options_in_their_order(up: Server, option: str) -> None:
     name = f"mystream{option}"
-    command = [*TWINSTACK, "app", "run", "--stream-name", name, "--source-system", A, B]
-    command += ["--filter-logic", "“SELECT * FROM * WHERE result < 4;”", option, up.url]
+    started = [*TWINSTACK, "app", "run", "--stream-name", name, "--source-system", A, B]
+    started += ["--filter-logic", "“SELECT * FROM * WHERE result < 4;”", option, up.url]
     before = len(up.records(f"{B}.ext"))
-    app = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment())
+    app = subprocess.Popen(started, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment())
     try:
         assert any(" running" in line for line in app.stdout)
         produce(up, A, NAME, [3.5, 4.5, -2.0])

@@ -22,6 +22,7 @@ from functools import partial
 from twinstack.bridges.history import Claim, Resolver, Unstorable, read
 from twinstack.bridges.places import Places
 from twinstack.bridges.process import Backoff, Report, Stop, main
+from twinstack.core import limits
 from twinstack.core.errors import NotFound, PositionLost, TwinstackError
 from twinstack.core.failpoints import hit
 from twinstack.core.names import split_topic
@@ -30,10 +31,9 @@ from twinstack.sensorthings.store import NewObservation, Store, outbox
 from twinstack.sensorthings.store.archiving import Archived, ArchiveRow, DeadLetter, RawRecord
 from twinstack.sensorthings.store.writer import Write
 
-POLL_S = 0.25
-DISCOVER_S = 0.5
 REPORT_S = 5.0
-RECORDS_MAX = 5_000
+POLL_S = limits.ARCHIVE_POLL_MS / 1000
+DISCOVER_S = limits.ARCHIVE_DISCOVER_MS / 1000
 TS_APP = "ts-app"
 
 MayCopy = Callable[[str], bool]
@@ -123,7 +123,7 @@ class Archive:
             self._reported_at = now
             self._report("counters", self.counters.as_dict())
         try:
-            batches = consumer.poll(POLL_S, RECORDS_MAX) if len(self._places) else self._idle()
+            batches = consumer.poll(POLL_S, limits.ARCHIVE_POLL_RECORDS_MAX) if len(self._places) else self._idle()
         except PositionLost as error:
             self._report("position_lost", {"error": error.message})
             self._finish()

@@ -32,11 +32,9 @@ from twinstack.sensorthings.store.outbox import Payload
 from twinstack.sensorthings.store.tables import outbox_head
 
 BUSY_S, IDLE_S = 0.01, 0.03
-KEEP_S = 10.0
+KEEP_S = limits.OUTBOX_KEEP_MS / 1000
 REPORT_S = 5.0
-ROWS_MAX = 200
-BYTES_MAX = 8 * limits.MIB
-MARKER_READ_S = 30.0
+MARKER_READ_S = limits.OUTBOX_MARKER_MS_MAX / 1000
 
 
 @dataclass(slots=True)
@@ -190,7 +188,7 @@ class Publisher:
 
     # --- sending ----------------------------------------------------------------------------------------------------
     def _send(self, shard: Shard) -> bool:
-        rows = self._store.outbox_read(shard.number, shard.sent, ROWS_MAX)
+        rows = self._store.outbox_read(shard.number, shard.sent, limits.OUTBOX_READ_ROWS_MAX)
         if not rows:
             return False
         transaction = shard.transaction
@@ -204,7 +202,7 @@ class Publisher:
             last = seq
             records += len(payload.values)
             size += sum(map(len, payload.values))
-            if records >= limits.GROUP_COMMIT_ROWS_MAX or size >= BYTES_MAX:
+            if records >= limits.GROUP_COMMIT_ROWS_MAX or size >= limits.OUTBOX_TRANSACTION_BYTES_MAX:
                 break
         for (topic, key), value in meta.items():
             self._send_meta(transaction, topic, key, value)

@@ -62,10 +62,10 @@ def run(
         start="earliest" if from_beginning else "latest",
     )
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     with open_log(place.log) as log:
         _check(spec, log)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
         hint(f"{stream_name}: {', '.join(spec.sources)} -> {spec.target}. Ctrl+C stops it.")
         last: list[Report] = []
 

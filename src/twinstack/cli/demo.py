@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,10 +13,11 @@ import typer
 
 from twinstack.cli.address import DEMO_FOLDER, Data, demos_folder
 from twinstack.cli.output import Json, hint
-from twinstack.cli.server import LogChoice, Port, effective, serve
+from twinstack.cli.server import LogChoice, Port, effective, serve, stops_cleanly
 from twinstack.core.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
+    from twinstack.core.settings import Settings
     from twinstack.platform.service import Platform
     from twinstack.platform.supervisor import Child
 
@@ -50,21 +53,30 @@ def demo(
     settings = effective(port, data or DEMO_FOLDER, log)
     if reset:
         _reset(Folder(settings.data))
-    kafka = None
-    if settings.log == "kafka":
-        from twinstack.log.kafka import node
-
-        data_folder = Folder(settings.data)
-        data_folder.acquire(Mode.DEMO)  # before Java starts in a folder that is not ours
-        data_folder.release()
-        kafka = settings.data / "kafka"
-        cluster = node.start(1, kafka, None if (kafka / "cluster.json").exists() else node.free_ports(1), progress=hint)
-        settings = msgspec.structs.replace(settings, log=cluster.bootstrap)
-    try:
+    with stops_cleanly(), _kafka(settings) as log_address:
+        settings = msgspec.structs.replace(settings, log=log_address)
         serve(settings, Mode.DEMO, as_json=as_json, programs=lambda platform: start(platform, folder))
+
+
+@contextlib.contextmanager
+def _kafka(settings: Settings) -> Iterator[str]:
+    """The log's address; with `--log kafka` that of a node in the data folder, which runs as long as the demo."""
+    if settings.log != "kafka":
+        yield settings.log
+        return
+    from twinstack.log.kafka import node
+    from twinstack.platform.folder import Folder
+    from twinstack.platform.policy import Mode
+
+    data_folder = Folder(settings.data)
+    data_folder.acquire(Mode.DEMO)  # before Java starts in a folder that is not ours
+    data_folder.release()
+    kafka = settings.data / "kafka"
+    try:
+        ports = None if (kafka / "cluster.json").exists() else node.free_ports(1)
+        yield node.start(1, kafka, ports, progress=hint).bootstrap
     finally:
-        if kafka is not None:
-            node.stop(kafka, progress=hint)
+        node.stop(kafka, progress=hint)
 
 
 def _reset(folder: Any) -> None:

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,7 +63,25 @@ def up(
     mode = Mode.DEMO if demo else Mode.OPEN
     if demo and data is None:
         data = DEMO_FOLDER
-    serve(effective(port, data, log), mode, as_json=as_json)
+    with stops_cleanly():
+        serve(effective(port, data, log), mode, as_json=as_json)
+
+
+@contextlib.contextmanager
+def stops_cleanly() -> Iterator[None]:
+    """Until the server has its own handlers, both signals undo what was begun; a server that is told to stop ends
+    with 0 at any moment."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        hint("stopped before it was ready")
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def effective(port: int | None, data: Path | None, log: str | None) -> Settings:
@@ -148,10 +167,11 @@ def logs(
     """Show what clients and apps say: states, errors and their own lines."""
     from twinstack.log.seam import EARLIEST, TopicPartition
 
+    topic = parse_system(system, allow_reserved=True).topic("log") if system is not None else None
     with open_log(find(server, data).log) as log:
         admin = log.admin()
-        if system is not None:
-            topics = [admin.describe(parse_system(system, allow_reserved=True).topic("log")).name]
+        if topic is not None:
+            topics = [admin.describe(topic).name]
         else:
             topics = sorted(name for name in admin.topics() if name.endswith(".log"))
         if not topics:

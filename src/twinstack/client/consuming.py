@@ -22,6 +22,8 @@ from twinstack.core.observations import decode
 from twinstack.log.seam import Batch, Start, TopicPartition
 
 _SCHEMA_PREFIX_BYTES = 5
+_RECORDS_MAX = 1_000
+"""Of one `consume`: what fits into the caches of a processor costs a quarter less than five times as much."""
 
 logger = logging.getLogger(__name__)
 _fast_decode = msgspec.json.Decoder().decode
@@ -63,7 +65,7 @@ class ConsumingSide:
             if self._reader is None:
                 raise Conflict("Nothing is subscribed.", fix="Call subscribe(subscription_file) first.")
             self.commit()
-            batches = self._reader.poll(timeout_s)
+            batches = self._reader.poll(timeout_s, _RECORDS_MAX)
             if self._catalogue.refresh():
                 self._skipped_keys.clear()
             records: list[Record] = []
@@ -98,9 +100,9 @@ class ConsumingSide:
         topic, partition, own = batch.topic, batch.partition, batch.topic.endswith(".int")
         everything, names = subscription.takes_all_of(topic), subscription.names
         skipped, cached = self._skipped_keys, self._catalogue.by_key
-        keys: list[bytes | None] = [] if everything else batch.keys
+        keys = batch.keys if skipped and not everything else None
         for place, value in enumerate(batch.values):
-            if value is None or (not everything and keys[place] in skipped):
+            if value is None or (keys is not None and keys[place] in skipped):
                 continue
             observation = fast_decode(value) or self._decode(value, batch, place)
             if observation is None:
@@ -119,9 +121,11 @@ class ConsumingSide:
                 record._source = batch
                 record._place = place
                 records.append(record)
-            elif (key := keys[place]) is not None and type(name) is str and key == name.encode():
-                # keyed by the log key: the next record of this Datastream is skipped undecoded
-                skipped.add(key)
+            else:
+                keys = batch.keys
+                if type(name) is str and keys[place] == (key := name.encode()):
+                    # keyed by the log key: the next record of this Datastream is skipped undecoded
+                    skipped.add(key)
 
     def _decode(self, value: bytes, batch: Batch, place: int) -> dict[str, Any] | None:
         try:

@@ -62,7 +62,7 @@ class DigitalTwinClient:
         group: str | None = None,
         on_state: Callable[[State], None] | None = None,
     ) -> None:
-        """Connects to both servers, 5 s at most for each.
+        """Connects to both servers, 5 s at most.
 
         `gost_servers` is the metadata service (`host:port`, `user:token@host:port`, a comma list of equal ones).
         Records go over Kafka (`kafka_bootstrap_servers`) or HTTP (`kafka_rest_server`). `additional_attributes` is a

@@ -145,7 +145,12 @@ class Encoder:
         """`encode` for one record without attributes: a number needs no columns."""
         if self._is_number and type(result) is float and isfinite(result):
             now = _format_time(now_us)
-            time = now if timestamp is None else _time_or_interval(timestamp)
+            if timestamp is None:
+                time = now
+            elif type(timestamp) is float and isfinite(timestamp):
+                time = _format_time(round(timestamp * US_PER_S))
+            else:
+                time = _time_or_interval(timestamp)
             return b'{"phenomenonTime":"%b","resultTime":"%b","result":%b%b' % (time, now, _json(result), self._end)
         return self.encode((result,), None if timestamp is None else (timestamp,), now_us, {})[0]
 

@@ -35,18 +35,25 @@ class _Uuid7:
         self._lock = threading.Lock()
         self._last_ms = 0
         self._counter = 0
-        self._pool = ""
-        self._pool_at = 0
+        self._prefix_ms, self._prefix = -1, ""
+        self._tails: list[str] = []
 
     def one(self) -> str:
         with self._lock:
-            ms, counter = self._reserve(1)[0][:2]
-            if self._pool_at == len(self._pool):
-                self._pool, self._pool_at = os.urandom(_RANDOM_POOL_BYTES).hex(), 0
-            random = self._pool[self._pool_at : self._pool_at + 16]
-            self._pool_at += 16
-        h = f"{ms:012x}"
-        return f"{h[:8]}-{h[8:]}-7{counter:03x}-8{random[1:4]}-{random[4:]}"
+            now_ms = time.time_ns() // 1_000_000
+            if now_ms > self._last_ms:
+                self._last_ms, self._counter = now_ms, 0
+            elif self._counter > _COUNTER_MAX:
+                self._last_ms, self._counter = self._last_ms + 1, 0
+            counter = self._counter
+            self._counter += 1
+            if self._prefix_ms != self._last_ms:
+                h = f"{self._last_ms:012x}"
+                self._prefix_ms, self._prefix = self._last_ms, f"{h[:8]}-{h[8:]}-7"
+            if not self._tails:
+                random = os.urandom(_RANDOM_POOL_BYTES).hex()
+                self._tails = [f"-8{random[i + 1 : i + 4]}-{random[i + 4 : i + 16]}" for i in range(0, len(random), 16)]
+            return f"{self._prefix}{counter:03x}{self._tails.pop()}"
 
     def many(self, n: int) -> list[bytes]:
         with self._lock:

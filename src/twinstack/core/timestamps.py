@@ -107,10 +107,14 @@ def format_us(us: int) -> str:
         date = _date(days)
     except (ValueError, OverflowError):
         raise InvalidTimestamp(f"{us} us is outside the years 1 to 9999.", fix=_FIX, value=us) from None
-    text = f"{date}T{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}"
-    return f"{text}.{fraction:06d}".rstrip("0") + "Z" if fraction else f"{text}Z"
+    minute, second = divmod(rest, 60)
+    text = date + _MINUTES[minute] + _SECONDS[second]
+    return f"{text}.{fraction:06d}".rstrip("0") + "Z" if fraction else text + "Z"
 
 
+# Answers hold times by the hundred: tables make one in half the time of a format.
+_MINUTES = tuple(f"T{minute // 60:02d}:{minute % 60:02d}:" for minute in range(1440))
+_SECONDS = tuple(f"{second:02d}" for second in range(60))
 _EPOCH_ORDINAL = datetime(1970, 1, 1).toordinal()
 
 

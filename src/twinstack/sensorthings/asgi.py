@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -48,8 +49,9 @@ async def read_body(receive: Receive, bytes_max: int = limits.BODY_BYTES_MAX) ->
 
 async def gone(receive: Receive) -> None:
     """Returns when the client has left."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    while (await receive())["type"] != "http.disconnect":  # noqa: ASYNC110
+        # Parts of a body that nobody wants: never keep the loop from others.
+        await asyncio.sleep(0)
 
 
 def base_address(scope: Scope, headers: dict[bytes, bytes], public_url: str | None, prefix: str) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from json.encoder import encode_basestring as quote
 from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 
 from twinstack.core.errors import InvalidTimestamp
@@ -20,7 +19,6 @@ from twinstack.sensorthings.store.values import result_value
 
 Raw = tuple[Any, ...]
 Encoder = Callable[..., str]
-_number = msgspec.json.encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +102,7 @@ def time_text(us: int) -> str:
 
 def result(value: Any, kind: str | None, extra: str | None) -> str:
     if kind is None:
-        return _number(float(value)).decode()
+        return repr(float(value))
     if kind == "i":
         return str(value)
     if kind == "s" and isinstance(value, str):

@@ -93,7 +93,8 @@ class Signer:
         return values
 
     def _signature(self, about: str, body: bytes) -> bytes:
-        return hmac.new(self._secret, about.encode() + b"\0" + body, hashlib.sha256).digest()[:_SIGNATURE_BYTES]
+        about_body = about.encode() + b"\0" + body
+        return hashlib.blake2b(about_body, key=self._secret, digest_size=_SIGNATURE_BYTES).digest()
 
 
 def _foreign() -> InvalidInput:

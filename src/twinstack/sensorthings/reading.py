@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Dialect
 
 from twinstack.core import limits
 from twinstack.core.errors import InvalidInput
-from twinstack.query import tree
 from twinstack.sensorthings import joins
 from twinstack.sensorthings import options as query_options
+from twinstack.sensorthings.bounds import Request, Values, page_rows
 from twinstack.sensorthings.connections import Row, Session
 from twinstack.sensorthings.keyset import Signer, parameter
 from twinstack.sensorthings.model import EntityType, Link
@@ -29,46 +28,19 @@ from twinstack.sensorthings.paths import ResourcePath, not_found
 from twinstack.sensorthings.plan import (
     IDS,
     LIMIT,
-    NOW,
     OFFSET,
     PARENT,
     Child,
     Level,
-    Planner,
+    PlanCache,
     Statement,
     compile_sql,
     etag_columns,
 )
 from twinstack.sensorthings.store import tables
 from twinstack.sensorthings.store.values import etag
-from twinstack.sensorthings.versions import VERSIONS, ApiVersion
 
-_PLANS_MAX = 512
 _TOKEN_VALUES_CHARS_MAX = 4_096
-Values = dict[str, Any]
-
-
-@dataclass(slots=True)
-class Request:
-    """One read: `values` are the parameters of its statements; the rest bounds and addresses the answer."""
-
-    version: ApiVersion
-    base: str
-    values: Values
-    system_id: int | None = None
-    entities: int = 0
-    chars: int = 0
-
-    def spend(self, entities: int, chars: int) -> None:
-        """Errors: InvalidInput when the answer grows beyond its bounds."""
-        self.entities += entities
-        self.chars += chars
-        if self.entities > limits.EXPAND_ENTITIES_MAX or self.chars > limits.ANSWER_BYTES_MAX:
-            raise InvalidInput(
-                f"The answer has more than {limits.EXPAND_ENTITIES_MAX:,} entities or "
-                f"{limits.ANSWER_BYTES_MAX // limits.MIB} MiB.",
-                fix="Give $top to $expand, choose properties by $select, or ask in several requests.",
-            )
 
 
 @dataclass(slots=True)
@@ -77,27 +49,6 @@ class Page:
 
     rows: list[Row]
     more: bool
-
-
-@dataclass(slots=True)
-class PlanCache:
-    """The plans used last, by shape; all processes of a server make the same ones."""
-
-    dialect: Dialect
-    _plans: OrderedDict[Hashable, Any] = field(default_factory=OrderedDict)
-
-    def get(self, key: Hashable, make: Any) -> Any:
-        plan = self._plans.get(key)
-        if plan is None:
-            plan = self._plans[key] = make()
-            if len(self._plans) > _PLANS_MAX:
-                self._plans.popitem(last=False)
-        else:
-            self._plans.move_to_end(key)
-        return plan
-
-    def planner(self, version: ApiVersion) -> Planner:
-        return Planner(version, self.dialect)
 
 
 class Reading:
@@ -202,38 +153,36 @@ class Reading:
             nulls = tuple(value is None for value in last)
             values |= {parameter(n): value for n, value in enumerate(last)}
         rows: list[Row] = []
-        chars = 0
+        chars, wide = 0, level.wide
         for row in self.session.each(level.statement(nulls), values):
             if len(rows) == limit or chars > limits.ANSWER_PAGE_BYTES_MAX:
                 self.request.spend(len(rows), chars)
                 return Page(rows, more=True)
             rows.append(row)
-            chars += sum([len(value) for value in row if type(value) is str])
+            for index in wide:
+                value = row[index]
+                if type(value) is str:
+                    chars += len(value)
         self.request.spend(len(rows), chars)
         return Page(rows, more=False)
 
     def _next_link(self, level: Level, options: Options, page: Page, address: str) -> str:
         last = [page.rows[-1][index] for index in level.key_indexes]
-        raw = [(name, text) for name, text in options.raw if name not in (CURSOR, "$skip")]
         if sum(len(value) for value in last if isinstance(value, str)) > _TOKEN_VALUES_CHARS_MAX:
             # Sort values too long for an address: this page goes on by number.
-            raw.append(("$skip", str(options.skip + len(page.rows))))
+            place = f"$skip={options.skip + len(page.rows)}"
         else:
-            raw.append((CURSOR, self.signer.token(_about(level.entity, options), last)))
-        return f"{address}?{'&'.join(f'{name}={quote(text, _SAFE)}' for name, text in raw)}"
+            place = f"{CURSOR}={self.signer.token(_about(level.entity, options), last)}"
+        return f"{address}?{_query_text(options.raw)}{place}"
 
     # --- $expand ----------------------------------------------------------------------------------------------------
     def _texts(self, level: Level, options: Options, rows: list[Row]) -> list[str]:
         """The JSON of each row with everything expanded below it."""
-        base, template = self.request.base, level.template
-        if not level.children:
-            text, getters = template.text(base), template.getters
-            return [text % tuple([get(row) for get in getters]) for row in rows]
         columns = [
             self._child_texts(level, child, one.options, rows)
             for child, one in zip(level.children, options.expand, strict=True)
         ]
-        return [template.filled(row, base, tuple(column[n] for column in columns)) for n, row in enumerate(rows)]
+        return level.template.texts(rows, self.request.base, columns)
 
     def _child_texts(self, level: Level, child: Child, options: Options, rows: list[Row]) -> list[str]:
         """For each row the text `"Link":...` of one expanded link."""
@@ -257,11 +206,12 @@ class Reading:
             return {}
         values = {**self.request.values, IDS: json.dumps(sorted(ids))}
         rows = self.session.rows(child.level.statement(), values)
-        self._spend(rows)
+        self._spend(child.level, rows)
         return dict(zip([row[0] for row in rows], self._texts(child.level, options, rows), strict=True))
 
-    def _spend(self, rows: list[Row]) -> None:
-        self.request.spend(len(rows), sum(len(value) for row in rows for value in row if type(value) is str))
+    def _spend(self, level: Level, rows: list[Row]) -> None:
+        wide = level.wide
+        self.request.spend(len(rows), sum([len(row[i]) for row in rows for i in wide if type(row[i]) is str]))
 
     def _below(self, level: Level, child: Child, options: Options, parent: int) -> str:
         values = {**self.request.values, PARENT: parent}
@@ -276,7 +226,7 @@ class Reading:
         ids = {IDS: json.dumps([row[0] for row in rows])}
         counts: dict[int, int] = dict(self.session.rows(child.counts, ids))
         newest = self.session.rows(child.level.statement(), {**self.request.values, **ids})
-        self._spend(newest)
+        self._spend(child.level, newest)
         texts = dict(zip([row[1] for row in newest], self._texts(child.level, options, newest), strict=True))
         by_owner = {row[1]: row for row in newest}
         answers = []
@@ -303,52 +253,10 @@ class Reading:
 _SAFE = "/(),;:=$'*@!~"
 
 
-def page_rows(options: Options, version: ApiVersion) -> int:
-    return version.page_rows if options.top is None else min(options.top, limits.PAGE_ROWS_MAX)
-
-
-def is_short(path: ResourcePath, options: Options, version: ApiVersion) -> bool:
-    """Whether a read may run on the event loop: bounded by a page, found by an index."""
-    if options.skip or (options.count and path.last.link is not None):
-        return False
-    if not _indexed(path, options):
-        return False
-    rows = 1 if path.single else page_rows(options, version)
-    return rows * _weight(options, version) <= limits.READ_ROWS_ON_LOOP_MAX
-
-
-def _indexed(path: ResourcePath, options: Options) -> bool:
-    """No `$filter` and `$orderby`, or those that the index (Datastream, phenomenonTime) serves."""
-    if options.filter is None and not options.orderby:
-        return True
-    if path.last.link is None or path.entity.name != "Observation" or path.steps[-2].entity.name != "Datastream":
-        return False
-    time = tree.Path(("phenomenonTime",))
-    if any(order.expr != time for order in options.orderby):
-        return False
-    if options.filter is None:
-        return True
-    parts = options.filter.operands if isinstance(options.filter, tree.Chain) else (options.filter,)
-    return all(
-        isinstance(part, tree.Binary)
-        and part.op in ("lt", "le", "gt", "ge", "eq")
-        and part.left == time
-        and isinstance(part.right, tree.Literal)
-        for part in parts
-    )
-
-
-def _weight(options: Options, version: ApiVersion) -> int:
-    """Entities for one row of a level, itself included."""
-    total = 1
-    for one in options.expand:
-        inner = one.options
-        if inner.filter is not None or inner.skip or inner.count:
-            return limits.READ_ROWS_ON_LOOP_MAX + 1
-        if inner.orderby and not (inner.top == 1 and len(inner.orderby) == 1):
-            return limits.READ_ROWS_ON_LOOP_MAX + 1
-        total += (page_rows(inner, version) if one.link.many else 1) * _weight(inner, version)
-    return total
+@lru_cache(maxsize=256)
+def _query_text(raw: tuple[tuple[str, str], ...]) -> str:
+    """The options of a query but its place, with an '&' at the end."""
+    return "".join([f"{name}={quote(text, _SAFE)}&" for name, text in raw if name not in (CURSOR, "$skip")])
 
 
 def _about(entity: EntityType, options: Options) -> str:
@@ -368,6 +276,3 @@ def with_digest(tag: str, body: str) -> str:
     """The ETag of an answer: the store's tag, and a digest, because links, expanded entities and the extent of a
     Datastream's Observations change without its version."""
     return f'{tag[:-1]}-{hashlib.blake2b(body.encode(), digest_size=6).hexdigest()}"'
-
-
-__all__ = ["NOW", "VERSIONS", "PlanCache", "Reading", "Request", "is_short", "page_rows", "with_digest"]

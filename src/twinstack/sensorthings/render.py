@@ -1,8 +1,12 @@
-"""Answers as text: a template per set and `$select`, filled with one `%` for each row."""
+"""Answers as text: a template per set and `$select`, filled column by column.
+
+A page's rows are turned into columns, each column into JSON texts by one `map`, and each row is one `%` of the
+template: no call per value that is printed as it is, and no object tree.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,38 +15,41 @@ from twinstack.sensorthings.model import EntityType
 from twinstack.sensorthings.versions import ApiVersion
 
 Row = tuple[Any, ...]
-Getter = Callable[[Row], str]
 _TEMPLATES_MAX = 16
 
 
-def getter(encode: Callable[..., str], indexes: Sequence[int]) -> Getter:
-    """A function from a row to the JSON text of one property."""
-    if len(indexes) == 1:
-        i = indexes[0]
-        return lambda row: encode(row[i])
-    if len(indexes) == 2:
-        i, j = indexes
-        return lambda row: encode(row[i], row[j])
-    if len(indexes) == 3:
-        i, j, k = indexes
-        return lambda row: encode(row[i], row[j], row[k])
-    return lambda row: encode(*(row[n] for n in indexes))
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One `%s` of a template: the columns it is made of; without `encode` the value prints itself."""
+
+    indexes: tuple[int, ...]
+    encode: Callable[..., str] | None = None
+
+
+_ID = Slot((0,))
 
 
 @dataclass(slots=True)
 class Template:
-    """The JSON of one entity. Column 0 of a row is the id; `expanded` texts follow the properties."""
+    """The JSON of one entity. Column 0 of a row is the id; texts of expanded links follow the slots."""
 
-    entity: EntityType
-    version: ApiVersion
-    getters: tuple[Getter, ...]
+    slots: tuple[Slot, ...]
     pieces: tuple[str, ...]
     _by_base: dict[str, str] = field(default_factory=dict)
 
-    def filled(self, row: Row, base: str, expanded: tuple[str, ...] = ()) -> str:
-        return self.text(base) % (*[get(row) for get in self.getters], *expanded)
+    def texts(self, rows: Sequence[Row], base: str, expanded: Sequence[Iterable[str]] = ()) -> list[str]:
+        """The JSON of each row; `expanded` holds for each expanded link a text per row."""
+        if not rows:
+            return []
+        columns = tuple(zip(*rows, strict=True))
+        values: list[Iterable[Any]] = []
+        for slot in self.slots:
+            sources = [columns[index] for index in slot.indexes]
+            values.append(sources[0] if slot.encode is None else map(slot.encode, *sources))
+        text = self._text(base)
+        return [text % one for one in zip(*values, *expanded, strict=True)]
 
-    def text(self, base: str) -> str:
+    def _text(self, base: str) -> str:
         """The template with the base address in place; few addresses lead to one server."""
         known = self._by_base.get(base)
         if known is None:
@@ -63,41 +70,42 @@ def template(
 
     NUL stands for the base address: it occurs in no name.
     """
-    getters: list[Getter] = []
+    slots: list[Slot] = []
     pieces: list[str] = []
     address = f"\0/{entity.set_name}(%s)"
 
-    def add(piece: str, *getters_of_piece: Getter) -> None:
+    def add(piece: str, *slots_of_piece: Slot) -> None:
         pieces.append(f"{',' if pieces else ''}{piece}")
-        getters.extend(getters_of_piece)
+        slots.extend(slots_of_piece)
 
     if select is None or version.id in select:
-        add(f'"{version.id}":%s', _id)
+        add(f'"{version.id}":%s', _ID)
     if select is None or version.self_link in select:
-        add(f'"{version.self_link}":"{address}"', _id)
+        add(f'"{version.self_link}":"{address}"', _ID)
     for one, indexes in fields:
-        if one.optional:
-            pieces.append("%s")
-            getters.append(_left_out(one, getter(one.encode, indexes)))
-        else:
-            add(f'"{one.name}":%s', getter(one.encode, indexes))
+        if not one.optional:
+            add(f'"{one.name}":%s', Slot(tuple(indexes), one.encode))
+    optional = [(one, indexes[0]) for one, indexes in fields if one.optional]
+    if optional:
+        pieces.append("%s")
+        slots.append(_optional(optional))
     for link in entity.links:
         if select is None or link.name in select:
-            add(f'"{link.name}{version.navigation_link}":"{address}/{link.name}"', _id)
+            add(f'"{link.name}{version.navigation_link}":"{address}/{link.name}"', _ID)
     for _ in range(expanded):
         add("%s")
-    return Template(entity, version, tuple(getters), ("{", *pieces, "}"))
+    return Template(tuple(slots), ("{", *pieces, "}"))
 
 
-def _id(row: Row) -> str:
-    return str(row[0])
+def _optional(fields: Sequence[tuple[Field, int]]) -> Slot:
+    """Optional properties, each with its comma, or nothing when it is null. All are members of one JSON column, which
+    is null in nearly every row."""
+    [index] = {index for _, index in fields}
 
+    def encode(column: str | None) -> str:
+        if column is None:
+            return ""
+        texts = [(one.name, one.encode(column)) for one, _ in fields]
+        return "".join([f',"{name}":{text}' for name, text in texts if text != "null"])
 
-def _left_out(one: Field, get: Getter) -> Getter:
-    """An optional property with its comma, or nothing when it is null."""
-
-    def encode(row: Row) -> str:
-        value = get(row)
-        return "" if value == "null" else f',"{one.name}":{value}'
-
-    return encode
+    return Slot((index,), encode)

@@ -61,9 +61,10 @@ def parse_update(entity: EntityType, body: Any, version: Version, *, replace: bo
     for p in entity.properties:
         if p.computed:
             continue
-        if replace and p.name not in draft.values and p.since <= version:
+        omitted = p.name not in draft.values
+        if replace and omitted and p.since <= version and not p.mandatory:
             draft.values[p.name] = None
-        if p.mandatory and p.name in draft.values and _missing(p, draft.values[p.name]):
+        if p.mandatory and (replace if omitted else _missing(p, draft.values[p.name])):
             raise InvalidInput(
                 f"The {entity.name} needs its '{p.name}'.", fix=f"Send '{p.name}', it is mandatory.", property=p.name
             )

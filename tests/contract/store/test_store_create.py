@@ -236,3 +236,33 @@ def test_feature_and_property_bodies(store, lab):
     body = {"name": "f", "description": "d", "encodingType": "text/plain", "feature": {"any": "json"}}
     assert (made.id, store.create(FEATURE, body, lab).result().id) == (1, 1)
     assert rows(store, tables.feature)[0]["bbox_w"] is None
+
+
+def test_deep_inserts_from_every_side(store, lab):
+    tree = b.thing(Locations=[b.location()])
+    stream = b.datastream(Thing=tree, ObservedProperty=b.observed_property())
+    store.create(SENSOR, {**b.sensor(), "Datastreams": [stream]}, lab).result()
+    body = {**b.observed_property(), "Datastreams": [b.datastream(Thing={"@iot.id": 1}, Sensor={"@iot.id": 1})]}
+    store.create(OBSERVED_PROPERTY, body, lab).result()
+    feature = {"name": "f", "description": "d", "encodingType": "application/geo+json", "feature": b.POINT}
+    nested = [{"result": 1.0, "Datastream": {"@iot.id": i}} for i in (1, 2)]
+    store.create(FEATURE, {**feature, "Observations": nested}, lab).result()
+    history = {"time": "2020-01-01T00:00:00Z", "Thing": {"@iot.id": 1}}
+    store.create(LOCATION, {**b.location("old"), "HistoricalLocations": [history]}, lab).result()
+    assert [(d["thing_id"], d["sensor_id"]) for d in rows(store, tables.datastream)] == [(1, 1), (1, 1)]
+    assert [d["observed_property_id"] for d in rows(store, tables.datastream_property)] == [1, 2]
+    assert [o["feature_id"] for o in rows(store, tables.observation)] == [1, 1]
+    assert rows(store, tables.thing_location) == [{"thing_id": 1, "location_id": 1}]
+
+
+def test_a_merged_location_gives_the_next_observation_a_new_feature(store):
+    store.create_system(CAR).result()
+    ctx = WriteContext(lab=True, version="1.0")
+    place = {**b.location(f"{CAR}.here")}
+    stream = b.datastream(f"{CAR}.Car1.q", Sensor=b.sensor(), ObservedProperty=b.observed_property())
+    store.create(THING, b.thing(f"{CAR}.Car1", Locations=[place], Datastreams=[stream]), ctx).result()
+    store.create(OBSERVATION, {"result": 1.0, "Datastream": {"@iot.id": 1}}, ctx).result()
+    moved = {**place, "location": {"type": "Point", "coordinates": [1.0, 2.0]}}
+    assert store.create(LOCATION, moved, ctx).result().status == "changed"
+    store.create(OBSERVATION, {"result": 1.0, "Datastream": {"@iot.id": 1}}, ctx).result()
+    assert [o["feature_id"] for o in rows(store, tables.observation)] == [1, 2]

@@ -117,6 +117,28 @@ def test_patching_a_location_gives_the_next_observation_a_new_feature(filled, la
     assert (s["bbox_w"], s["bbox_s"], s["bbox_e"], s["bbox_n"]) == (13.04, 47.8, 14.0, 48.0)
 
 
+def test_put_of_an_observation(filled, lab):
+    with pytest.raises(InvalidInput, match="result"):
+        filled.update(OBSERVATION, 1, {"phenomenonTime": "2026-01-01T00:00:00Z"}, lab, replace=True).result()
+    filled.update(OBSERVATION, 1, {"result": None}, lab, replace=True).result()
+    row = rows(filled, tables.observation, id=1)[0]
+    assert (row["kind"], row["t"], row["result_time"]) == ("n", 10, None)
+
+
+def test_an_empty_collection_of_links_adds_nothing(filled, lab):
+    filled.update(HISTORICAL_LOCATION, 1, {"Locations": []}, lab).result()
+    assert len(rows(filled, tables.historical_location_location)) == 1
+    filled.update(THING, 1, {"Locations": []}, lab).result()
+    assert rows(filled, tables.thing_location) == []
+
+
+def test_a_moved_feature_moves_the_box(filled, lab):
+    moved = {"type": "Point", "coordinates": [1.0, 2.0]}
+    filled.update(FEATURE, 1, {"feature": moved}, lab).result()
+    s = stat(filled)
+    assert (s["bbox_w"], s["bbox_s"], s["bbox_e"], s["bbox_n"]) == (1.0, 2.0, 1.0, 2.0)
+
+
 class TestAggregates:
     def test_after_inserts(self, filled):
         s = stat(filled)
@@ -225,7 +247,7 @@ class TestCascades:
 
     def test_many_rows_disappear_at_once_and_are_swept(self, filled, lab, monkeypatch):
         monkeypatch.setattr("twinstack.core.limits.CASCADE_ROWS_MAX", 3)
-        monkeypatch.setattr("twinstack.sensorthings.store.delete.SLICE_ROWS", 2)
+        monkeypatch.setattr("twinstack.core.limits.CASCADE_SLICE_ROWS", 2)
         filled.delete(DATASTREAM, 1, lab).result()
         filled.close()  # the queue is worked off before it closes
         # the sweep goes on at the next start

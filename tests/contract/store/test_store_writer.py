@@ -10,10 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_bodies import rows
 
+from twinstack.core import limits
 from twinstack.core.errors import InvalidInput, StorageFull, TimedOut, TwinstackError, Unavailable
 from twinstack.core.names import DEFAULT_SYSTEM
 from twinstack.sensorthings.model import OBSERVATION, THING
-from twinstack.sensorthings.store import NewObservation, engine, open_store, outbox, tables
+from twinstack.sensorthings.store import NewObservation, open_store, outbox, tables
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ class TestVendorErrors:
     """No error of SQLite or SQLAlchemy leaves the store."""
 
     def test_a_lock_that_does_not_end(self, filled, monkeypatch):
-        monkeypatch.setattr(engine, "BUSY_TIMEOUT_MS", 50)
+        monkeypatch.setattr(limits, "STORE_BUSY_MS_MAX", 50)
         other = open_store(filled.url)
         free = hold(filled)
         with pytest.raises(TimedOut, match="busy"):

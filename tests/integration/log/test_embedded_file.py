@@ -25,8 +25,8 @@ from twinstack.core.errors import (
     UnknownTopic,
 )
 from twinstack.log.embedded import EmbeddedLog
+from twinstack.log.embedded.calls import Retry, Write
 from twinstack.log.embedded.database import as_log_error
-from twinstack.log.embedded.writer import Retry, Write
 from twinstack.log.packed.format import pack
 from twinstack.log.packed.transport import Membership, Part
 from twinstack.log.seam import EARLIEST, OutRecord, TopicPartition, TopicSpec

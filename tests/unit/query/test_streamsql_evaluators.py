@@ -146,7 +146,7 @@ def test_duckdb_agrees(duck: duckdb.DuckDBPyConnection) -> None:
 
 @pytest.mark.slow
 def test_duckdb_agrees_on_more(duck: duckdb.DuckDBPyConnection) -> None:
-    compare_with_duckdb(duck, seed=18, expressions=30_000)
+    compare_with_duckdb(duck, seed=18, expressions=10_000)
 
 
 def compare_with_duckdb(duck: duckdb.DuckDBPyConnection, *, seed: int, expressions: int) -> None:

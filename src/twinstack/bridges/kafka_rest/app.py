@@ -8,27 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Literal, NamedTuple, Protocol
 from urllib.parse import quote
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from twinstack.bridges.kafka_rest import answers
+from twinstack.bridges.kafka_rest.bodies import body_of, json_body, number, offsets_of, partitions_of
 from twinstack.bridges.kafka_rest.instances import Instance, Instances, parse_config
-from twinstack.bridges.kafka_rest.lanes import Lanes, under_way
-from twinstack.bridges.kafka_rest.seen import Outcome, Seen, read_tail
-from twinstack.bridges.kafka_rest.wire import Incoming, LogKeyOf, format_of, parse_produce
+from twinstack.bridges.kafka_rest.intake import Intake
+from twinstack.bridges.kafka_rest.lanes import Lanes
+from twinstack.bridges.kafka_rest.wire import LogKeyOf, format_of, parse_produce
 from twinstack.core import limits
-from twinstack.core.errors import InvalidInput, RecordTooLarge, TwinstackError, UnknownTopic
+from twinstack.core.errors import InvalidInput, TwinstackError, UnknownTopic
 from twinstack.core.ids import new_uid
 from twinstack.core.names import check_topic
-from twinstack.log.seam import EARLIEST, LATEST, Delivery, Log, OutRecord, Start, TopicInfo, TopicPartition
+from twinstack.log.seam import EARLIEST, LATEST, Delivery, Log, Start, TopicInfo, TopicPartition
 
 Action = Literal["list", "describe", "read", "write", "group"]
 _INFO_KEPT_S = 5.0
@@ -62,8 +62,7 @@ class KafkaRestApp:
         self._log_key_of = log_key_of
         self._lanes = Lanes(log)
         self._instances = Instances(log)
-        self._seen = Seen(lambda: time.time_ns() // 1_000_000)
-        self._tails: dict[str, asyncio.Task[None]] = {}
+        self._intake = Intake(log, self._lanes)
         self._infos: dict[str, tuple[float, TopicInfo]] = {}
         at = "/consumers/{group}/instances/{instance}"
         self._router = Router(
@@ -185,11 +184,11 @@ class KafkaRestApp:
         caller = self._authorize(request.scope, "write", info.name)
         content_type = request.headers.get("content-type", "")
         format_of(content_type)
-        body = await _body(request, limits.UPLOAD_BYTES_MAX)
+        body = await body_of(request, limits.UPLOAD_BYTES_MAX)
         partition = request.path_params.get("partition")
         incoming = parse_produce(body, content_type, info.name, partition, self._log_key_of)
-        await self._tail(info)
-        outcomes = await self._store(caller, info, incoming)
+        await self._intake.learn(info)
+        outcomes = await self._intake.store(caller.id, info, incoming)
         offsets = [
             {"partition": o.partition, "offset": o.offset, "error_code": None, "error": None}
             if isinstance(o, Delivery)
@@ -198,58 +197,12 @@ class KafkaRestApp:
         ]
         return answers.answer({"offsets": offsets, "key_schema_id": None, "value_schema_id": None})
 
-    async def _tail(self, info: TopicInfo) -> None:
-        """Once per topic and process: learns the ids at the end of the log."""
-        task = self._tails.get(info.uuid)
-        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            task = self._tails[info.uuid] = asyncio.create_task(self._read_tail(info))
-        await asyncio.shield(task)
-
-    async def _read_tail(self, info: TopicInfo) -> None:
-        tail = await self._lanes.call(info.name, lambda: read_tail(self._log, info.name, info.partitions))
-        self._seen.add_tail(info.name, tail)
-
-    async def _store(self, caller: Caller, info: TopicInfo, incoming: list[Incoming]) -> list[Outcome]:
-        """The outcome of each record; repeated ones get that of the first."""
-        waits: list[Outcome | asyncio.Future[Outcome]] = []
-        fresh: list[tuple[OutRecord, asyncio.Future[Outcome]]] = []
-        for record, ts_id, error in incoming:
-            if record is None or error is not None:
-                waits.append(error or InvalidInput("The record is wrong."))
-                continue
-            if record.partition is not None and not 0 <= record.partition < info.partitions:
-                waits.append(answers.PartitionNotFound(f"'{info.name}' has no partition {record.partition}."))
-                continue
-            known = self._seen.find(caller.id, info.name, record.key, ts_id) if ts_id else None
-            if known is None:
-                known = (
-                    self._seen.begin(caller.id, info.name, record.key, ts_id)
-                    if ts_id
-                    else asyncio.get_running_loop().create_future()
-                )
-                fresh.append((record, known))
-            waits.append(known)
-        if fresh:
-            try:
-                self._lanes.produce(info.name, fresh)
-            except TwinstackError as refused:
-                for _, future in fresh:
-                    future.set_result(refused)
-        futures = [wait for wait in waits if isinstance(wait, asyncio.Future)]
-        if futures:
-            # a little longer than the lane: its answer, not ours, should decide
-            await asyncio.wait(futures, timeout=limits.REST_PRODUCE_TIMEOUT_MS / 1000 + 2)
-        return [
-            wait if not isinstance(wait, asyncio.Future) else wait.result() if wait.done() else under_way()
-            for wait in waits
-        ]
-
     # Consuming
 
     async def _create(self, request: Request) -> Response:
         group = check_topic(request.path_params["group"])
         caller = self._authorize(request.scope, "group", group)
-        name, config = parse_config(await _json_body(request))
+        name, config = parse_config(await json_body(request))
         name = name or f"rest-consumer-{new_uid()}"
         self._instances.create(group, caller.group_prefix + group, name, caller.id, config)
         base = str(request.base_url).rstrip("/")
@@ -268,7 +221,7 @@ class KafkaRestApp:
 
     async def _subscribe(self, request: Request) -> Response:
         instance = self._instance(request)
-        body = await _json_body(request)
+        body = await json_body(request)
         if "topic_pattern" in body:
             raise InvalidInput("topic_pattern is not served here.", fix="Name the topics.")
         topics = body.get("topics")
@@ -290,7 +243,7 @@ class KafkaRestApp:
 
     async def _assign(self, request: Request) -> Response:
         instance = self._instance(request)
-        tps = _partitions_of(await _json_body(request), "partitions")
+        tps = partitions_of(await json_body(request), "partitions")
         for tp in tps:
             self._authorize(request.scope, "read", check_topic(tp.topic))
             if not 0 <= tp.partition < (await self._describe(tp.topic)).partitions:
@@ -305,12 +258,12 @@ class KafkaRestApp:
 
     async def _seek(self, request: Request) -> Response:
         instance = self._instance(request)
-        await instance.call(instance.seek, _offsets_of(await _json_body(request)))
+        await instance.call(instance.seek, offsets_of(await json_body(request)))
         return answers.no_content()
 
     async def _seek_to(self, start: Start, request: Request) -> Response:
         instance = self._instance(request)
-        tps = _partitions_of(await _json_body(request), "partitions")
+        tps = partitions_of(await json_body(request), "partitions")
         await instance.call(instance.seek, dict.fromkeys(tps, start))
         return answers.no_content()
 
@@ -319,23 +272,23 @@ class KafkaRestApp:
         for topic in {*instance.topics, *(tp.topic for tp in instance.assigned)}:
             # asked again at each read: a right may be gone since the subscription
             self._authorize(request.scope, "read", topic)
-        timeout_ms = _number(request, "timeout", instance.config.timeout_ms, limits.LOG_LONG_POLL_MS_MAX)
-        bytes_max = _number(request, "max_bytes", limits.LOG_FETCH_BYTES_MAX, limits.LOG_FETCH_BYTES_MAX)
+        timeout_ms = number(request, "timeout", instance.config.timeout_ms, limits.LOG_LONG_POLL_MS_MAX)
+        bytes_max = number(request, "max_bytes", limits.LOG_FETCH_BYTES_MAX, limits.LOG_FETCH_BYTES_MAX)
         records = await instance.call(instance.records, timeout_ms, bytes_max)
         content = b"[" + b",".join(records) + b"]"
         return Response(content, media_type=f"application/vnd.kafka.{instance.config.form}.v2+json")
 
     async def _commit(self, request: Request) -> Response:
         instance = self._instance(request)
-        body = await _json_body(request)
+        body = await json_body(request)
         # the API names the last record that was processed, the log the next one
-        offsets = {tp: offset + 1 for tp, offset in _offsets_of(body).items()} if body.get("offsets") else None
+        offsets = {tp: offset + 1 for tp, offset in offsets_of(body).items()} if body.get("offsets") else None
         await instance.call(instance.commit, offsets)
         return answers.no_content()
 
     async def _committed(self, request: Request) -> Response:
         instance = self._instance(request)
-        tps = _partitions_of(await _json_body(request), "partitions")
+        tps = partitions_of(await json_body(request), "partitions")
         found = await instance.call(instance.committed, tps)
         offsets = [{"topic": t, "partition": p, "offset": o, "metadata": ""} for (t, p), o in found.items()]
         return answers.answer({"offsets": offsets})
@@ -343,65 +296,6 @@ class KafkaRestApp:
 
 def _partition(number: int) -> dict[str, Any]:
     return {"partition": number, "leader": 0, "replicas": [{"broker": 0, "leader": True, "in_sync": True}]}
-
-
-async def _body(request: Request, bytes_max: int) -> bytes:
-    """Errors: RecordTooLarge, before more than `bytes_max` is kept."""
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > bytes_max:
-            raise RecordTooLarge(f"The body has more than {bytes_max} bytes.", fix="Send several requests.")
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-async def _json_body(request: Request) -> Mapping[str, Any]:
-    """The object in the body; an empty body is an empty object. Errors: InvalidInput."""
-    body = await _body(request, limits.BODY_BYTES_MAX)
-    if not body.strip():
-        return {}
-    try:
-        parsed = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput(f"The body is not JSON: {error}", fix="Send a JSON object.") from None
-    if not isinstance(parsed, dict):
-        raise InvalidInput("The body is no JSON object.", fix="Send a JSON object.")
-    return parsed
-
-
-def _partitions_of(body: Mapping[str, Any], key: str) -> list[TopicPartition]:
-    items = body.get(key)
-    if not isinstance(items, list) or not items:
-        raise InvalidInput(f"The body has no '{key}'.", fix=f'Send {{"{key}": [{{"topic": "...", "partition": 0}}]}}.')
-    tps = []
-    for item in items:
-        topic, partition = (item.get("topic"), item.get("partition")) if isinstance(item, dict) else (None, None)
-        if not isinstance(topic, str) or not isinstance(partition, int) or isinstance(partition, bool):
-            raise InvalidInput(f"'{key}' holds an item without topic and partition.")
-        tps.append(TopicPartition(topic, partition))
-    return tps
-
-
-def _offsets_of(body: Mapping[str, Any]) -> dict[TopicPartition, int]:
-    tps = _partitions_of(body, "offsets")
-    positions: dict[TopicPartition, int] = {}
-    for tp, item in zip(tps, body["offsets"], strict=True):
-        offset = item.get("offset")
-        if not isinstance(offset, int) or isinstance(offset, bool) or offset < 0:
-            raise InvalidInput("'offsets' holds an item without an offset of 0 or more.")
-        positions[tp] = offset
-    return positions
-
-
-def _number(request: Request, name: str, default: int, most: int) -> int:
-    text = request.query_params.get(name)
-    if text is None:
-        return default
-    if not text.isdigit():
-        raise InvalidInput(f"{name}='{text[:40]}' is no number.", fix="Give a number of 0 or more.")
-    return min(int(text), most)
 
 
 async def _unknown_path(scope: Scope, receive: Receive, send: Send) -> None:

@@ -14,8 +14,8 @@ import apsw
 
 from twinstack.core.errors import RecordTooLarge
 from twinstack.core.limits import KIB, LOG_COMMIT_BYTES_MAX
+from twinstack.log.embedded.calls import Action, Done, Offsets, Owner, Retry, Row, Write
 from twinstack.log.embedded.log import EmbeddedLog
-from twinstack.log.embedded.writer import Action, Done, Offsets, Owner, Retry, Row, Write
 from twinstack.log.packed.format import head, verify
 from twinstack.log.packed.transport import Fetched, Membership, Part, Want
 

@@ -18,6 +18,7 @@ from twinstack.log.packed.transport import TopicLayout
 from twinstack.log.seam import TopicInfo, TopicPartition, TopicSpec
 
 PARTITIONS_MAX = 10_000
+JOIN_ROWS_MIN = 64
 
 Created = dict[str, Literal["created", "exists"]]
 
@@ -34,10 +35,14 @@ class Partition:
     begin: int
     next: int
     joined: int
+    """Nothing before this offset is left to join. Stored now and then: an older value only means a second look."""
     compacted: int
     peak_ms: int = 0
     loose_rows: int = 0
     """Rows of few records behind `joined`: what the background has to join."""
+    joined_stored: int = 0
+    live_records: int = 0
+    """Records that the last compaction left."""
 
 
 @dataclass(slots=True)
@@ -101,10 +106,12 @@ class Catalog:
             partition.peak_ms = last[2]
         (partition.loose_rows,) = one(
             connection,
-            "SELECT count(*) FROM batch WHERE id BETWEEN ? AND ?",
+            "SELECT count(*) FROM (SELECT 1 FROM batch WHERE id BETWEEN ? AND ? LIMIT ?)",
             row_id(partition.id, partition.joined),
             row_id(partition.id + 1, 0) - 1,
+            JOIN_ROWS_MIN,
         )
+        partition.joined_stored = partition.joined
 
     # Reading, from any thread
 

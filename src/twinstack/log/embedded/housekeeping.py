@@ -1,4 +1,4 @@
-"""The background: checkpoints in one thread; sessions, retention, compaction, joining and deleted topics in another.
+"""The background: sessions, retention, compaction, joining of small rows and what deleted topics left.
 
 Everything happens in small steps, each its own transaction in the writer's queue, so producers never wait long. A step
 leaves the log right: a kill between two steps only leaves work to be done again.
@@ -6,7 +6,6 @@ leaves the log right: a kill between two steps only leaves work to be done again
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,92 +16,30 @@ import apsw
 
 from twinstack.core.errors import FatalLogError, TwinstackError
 from twinstack.core.failpoints import hit
-from twinstack.core.limits import IDEMPOTENCE_WINDOW_MS, KIB, LOG_WAL_BYTES_MAX, MIB
-from twinstack.log.embedded.catalog import Catalog, Partition
+from twinstack.core.limits import IDEMPOTENCE_WINDOW_MS, KIB
+from twinstack.log.embedded.calls import Action
+from twinstack.log.embedded.catalog import JOIN_ROWS_MIN, Catalog, Partition, Topic
 from twinstack.log.embedded.database import (
     OFFSET_BITS,
-    PAGE_BYTES,
     Database,
-    every,
-    mapped_errors,
     offset_of,
     row_id,
 )
 from twinstack.log.embedded.groups import Groups
-from twinstack.log.embedded.writer import SMALL_RECORDS, Action, Writer
-from twinstack.log.packed.format import Columns, head, pack
+from twinstack.log.embedded.rewrite import STEP_ROWS, BatchRow, Run, delete_rows, forget_partition, set_begin
+from twinstack.log.embedded.writer import SMALL_RECORDS, Writer
+from twinstack.log.packed.format import Columns
 
-CHECKPOINT_WAL_BYTES = 4 * MIB
-RESTART_WAL_BYTES = 48 * MIB
-RESTART_WAIT_MS = 1_000
-STEP_ROWS = 64
 TICK_S = 0.5
-JOIN_ROWS_MIN = 64
-JOINED_RECORDS_MAX = 1_000
-JOINED_BYTES_MAX = 256 * KIB
 RETENTION_EVERY_MS = 60_000
 TOMBSTONE_MS_DEFAULT = 3_600_000
 COMPACT_RECORDS_MIN = 500
 STEP_BYTES = 256 * KIB
+COMPACT_RATIO_DEFAULT = 0.5
 _ROWS = "SELECT id, span, newest_ms, peak_ms, data FROM batch WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?"
-_Row = tuple[int, int, int, int, bytes]
-
-
-class Checkpointer:
-    """Copies the write-ahead log into the file. When it cannot keep up, `slow_down` holds the writer."""
-
-    def __init__(self, database: Database, writer: Writer) -> None:
-        self._database = database
-        self._writer = writer
-        self._wake = threading.Event()
-        self._done = threading.Event()
-        self._stopping = threading.Event()
-        self._connection = database.new_connection()
-        self._connection.set_busy_timeout(RESTART_WAIT_MS)
-        self._wal_pages = 0
-        database.writer.set_wal_hook(self._committed)
-        self._thread = threading.Thread(target=self._run, name="twinstack-log-checkpoint", daemon=True)
-        self._thread.start()
-
-    def _committed(self, connection: apsw.Connection, name: str, pages: int) -> int:
-        self._wal_pages = pages
-        return apsw.SQLITE_OK
-
-    def after_transaction(self) -> None:
-        """Called by the writer after each transaction, outside of it."""
-        wal_bytes = self._wal_pages * PAGE_BYTES
-        if wal_bytes >= CHECKPOINT_WAL_BYTES:
-            self._wake.set()
-        if wal_bytes >= LOG_WAL_BYTES_MAX and not self._stopping.is_set():
-            self._done.clear()
-            self._wake.set()
-            self._done.wait(1.0)
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._wake.wait()
-            self._wake.clear()
-            if self._stopping.is_set():
-                break
-            try:
-                with mapped_errors():
-                    self._checkpoint()
-            except TwinstackError:
-                time.sleep(0.2)  # a full or failing disk: the writer reports it to those who write; try again
-            self._done.set()
-        self._connection.close()
-
-    def _checkpoint(self) -> None:
-        frames, _ = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        if frames * PAGE_BYTES >= RESTART_WAL_BYTES:
-            # under steady writes the log would grow for ever: finish the rest while the writer stands still
-            with self._writer.transaction_lock, contextlib.suppress(apsw.BusyError):
-                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
-
-    def stop(self) -> None:
-        self._stopping.set()
-        self._wake.set()
-        self._thread.join()
+_SMALL_ROWS = _ROWS.replace(" data ", f" iif(span < {SMALL_RECORDS}, data, x'') ")
+"""Without the contents of large rows, which then are not read."""
+_BARE_ROWS = _ROWS.replace(" data ", " x'' ")
 
 
 class Housekeeping:
@@ -170,9 +107,9 @@ class Housekeeping:
     def remove_doomed(self) -> None:
         """Rows of deleted topics."""
         for uid in list(self._catalog.doomed):
-            while self._do(partial(_delete_rows, partition_id=uid, before=1 << OFFSET_BITS)) == STEP_ROWS:
+            while self._do(partial(delete_rows, partition_id=uid, before=1 << OFFSET_BITS)) == STEP_ROWS:
                 pass
-            self._do(partial(_forget_partition, partition_id=uid))
+            self._do(partial(forget_partition, partition_id=uid))
             self._catalog.doomed.remove(uid)
 
     # Retention
@@ -187,14 +124,29 @@ class Housekeeping:
                 if topic.info.cleanup == "delete" and topic.retention_ms is not None:
                     self._drop_old(partition, now_ms - topic.retention_ms)
                 self._drop_before_begin(partition)
-                if topic.info.cleanup == "compact" and partition.next - partition.compacted >= COMPACT_RECORDS_MIN:
+                if topic.info.cleanup == "compact" and self._worth_compacting(topic, partition):
                     tombstone_ms = int(topic.config.get("delete.retention.ms", TOMBSTONE_MS_DEFAULT))
                     self.compact(partition, now_ms - tombstone_ms)
+        self._do(self._store_joined)
+
+    @staticmethod
+    def _worth_compacting(topic: Topic, partition: Partition) -> bool:
+        """Enough is new, in number and against what the last compaction left."""
+        ratio = float(topic.config.get("min.cleanable.dirty.ratio", COMPACT_RATIO_DEFAULT))
+        return partition.next - partition.compacted >= max(COMPACT_RECORDS_MIN, ratio * partition.live_records)
+
+    def _store_joined(self, connection: apsw.Connection) -> None:
+        moved = [each for each in self._catalog.by_id.values() if each.joined != each.joined_stored]
+        connection.executemany(
+            "UPDATE partition SET joined = ? WHERE id = ?", [(partition.joined, partition.id) for partition in moved]
+        )
+        for partition in moved:
+            partition.joined_stored = partition.joined
 
     def _drop_old(self, partition: Partition, before_ms: int) -> None:
         """Moves `begin` behind the leading rows that are old; the rows follow in `_drop_before_begin`."""
         begin = partition.begin
-        for row in self._rows(partition, begin, partition.next):
+        for row in self._rows(partition, begin, partition.next, _BARE_ROWS):
             if row[2] >= before_ms:
                 break
             begin = offset_of(row[0]) + row[1]
@@ -204,38 +156,36 @@ class Housekeeping:
     def _drop_before_begin(self, partition: Partition) -> None:
         if partition.begin == 0:
             return
-        while self._do(partial(_delete_rows, partition_id=partition.id, before=partition.begin)) == STEP_ROWS:
+        while self._do(partial(delete_rows, partition_id=partition.id, before=partition.begin)) == STEP_ROWS:
             pass
 
     # Joining small rows
 
     def join(self, partition: Partition) -> None:
         """Runs of rows with few records become rows of many; reading few large rows costs a twentieth."""
-        run = _Run(partition)
+        run = Run(partition)
         joined = partition.joined
         started_s = self._clock_s()
-        for row in self._rows(partition, joined, partition.next):
-            small = row[1] < SMALL_RECORDS or head(row[4]).records < SMALL_RECORDS
+        for row in self._rows(partition, joined, partition.next, _SMALL_ROWS):
+            small = row[1] < SMALL_RECORDS
             if small:
                 run.add(row, keep=None)
             joined = offset_of(row[0]) + row[1]
             if run.rows and (run.full or not small):
                 self._replace(partition, run, joined=joined)
-                run = _Run(partition)
+                run = Run(partition)
                 # reading is not urgent, writing is: joining takes a quarter of a core at most
                 self._stop.wait(3 * (self._clock_s() - started_s))
                 started_s = self._clock_s()
             elif not run.rows:
-                partition.joined = joined  # stored with the next run
+                partition.joined = joined
         if run.rows >= JOIN_ROWS_MIN:
             self._replace(partition, run)  # `joined` stays before it: while it is small it grows by what comes next
             partition.loose_rows = 1
         else:
             partition.loose_rows = run.rows
 
-    def _replace(
-        self, partition: Partition, run: _Run, joined: int | None = None, compacted: int | None = None
-    ) -> None:
+    def _replace(self, partition: Partition, run: Run, joined: int | None = None, compacted: int | None = None) -> None:
         row = run.joined() if run.rows > 1 or run.changed else None
         first, last, changed = run.first, run.last, run.rows > 1 or run.changed
 
@@ -276,7 +226,8 @@ class Housekeeping:
             for offset, key in zip(columns.offsets, columns.keys, strict=True):
                 if key is not None:
                     newest[key] = base + offset
-        run = _Run(partition)
+        run = Run(partition)
+        live = 0
         for row in self._rows(partition, partition.begin, end):
             base = offset_of(row[0])
             columns = Columns(row[4])
@@ -286,20 +237,22 @@ class Housekeeping:
                     columns.offsets, columns.keys, columns.values, columns.timestamps_ms, strict=True
                 )
             ]
+            live += sum(keep)
             run.add(row, keep)
             if run.full:
                 self._replace(partition, run)
-                run = _Run(partition)
+                run = Run(partition)
         if run.rows:
             self._replace(partition, run)
-        self._replace(partition, _Run(partition), joined=max(end, partition.joined), compacted=end)
+        self._replace(partition, Run(partition), joined=max(end, partition.joined), compacted=end)
+        partition.live_records = live
 
-    def _rows(self, partition: Partition, position: int, end: int) -> Iterator[_Row]:
+    def _rows(self, partition: Partition, position: int, end: int, select: str = _ROWS) -> Iterator[BatchRow]:
         """Rows in order, STEP_ROWS small ones or one large one a statement."""
         last = row_id(partition.id, end) - 1
         while position < end and not self._stop.is_set():
             with self._database.reading() as connection:
-                cursor = connection.execute(_ROWS, (row_id(partition.id, position), last, STEP_ROWS))
+                cursor = connection.execute(select, (row_id(partition.id, position), last, STEP_ROWS))
                 rows, size = [], 0
                 for row in cursor:
                     rows.append(row)
@@ -311,83 +264,3 @@ class Housekeeping:
                 return
             yield from rows
             position = offset_of(rows[-1][0]) + rows[-1][1]
-
-
-class _Run:
-    """Consecutive rows that become one."""
-
-    def __init__(self, partition: Partition) -> None:
-        self._partition = partition
-        self.rows = 0
-        self.changed = False
-        self.first = self.last = 0
-        self._span_end = self._peak_ms = 0
-        self._bytes = 0
-        self._values: list[bytes | None] = []
-        self._keys: list[bytes | None] = []
-        self._headers: list[Any] = []
-        self._times: list[int] = []
-        self._offsets: list[int] = []
-
-    def add(self, row: _Row, keep: list[bool] | None) -> None:
-        """`keep` says which records stay; None: all."""
-        uid, span, _, peak_ms, blob = row
-        if not self.rows:
-            self.first = uid
-        self.last, self._span_end, self._peak_ms = uid, uid + span, peak_ms
-        self.rows += 1
-        columns = Columns(blob)
-        base = uid - self.first
-        chosen = range(len(columns)) if keep is None else [index for index, stays in enumerate(keep) if stays]
-        self.changed = self.changed or len(chosen) < len(columns)
-        offsets = columns.offsets
-        self._values += [columns.values[index] for index in chosen]
-        self._keys += [columns.keys[index] for index in chosen]
-        self._headers += [columns.headers[index] for index in chosen]
-        self._times += [columns.timestamps_ms[index] for index in chosen]
-        self._offsets += [base + offsets[index] for index in chosen]
-        self._bytes += columns.head.raw_bytes
-
-    @property
-    def full(self) -> bool:
-        return len(self._values) >= JOINED_RECORDS_MAX or self._bytes >= JOINED_BYTES_MAX
-
-    def joined(self) -> _Row | None:
-        """The one row; None when no record stays."""
-        if not self._values:
-            return None
-        span = self._span_end - self.first
-        dense = len(self._offsets) == span
-        blob = pack(self._values, self._keys, self._headers, self._times, None if dense else self._offsets)
-        return self.first, span, max(self._times), self._peak_ms, blob
-
-
-def set_begin(connection: apsw.Connection, partition: Partition, begin: int) -> Callable[[], None]:
-    """Readers see nothing before `begin` any more; the rows go later."""
-    connection.execute(
-        "UPDATE partition SET begin = max(begin, ?), next = max(next, ?) WHERE id = ?",
-        (begin, partition.next, partition.id),
-    )
-
-    def publish() -> None:
-        partition.begin = max(partition.begin, begin)
-
-    return publish
-
-
-def _delete_rows(connection: apsw.Connection, partition_id: int, before: int) -> int:
-    """One step: up to STEP_ROWS rows that end at or before `before`. Returns how many went."""
-    low, high = row_id(partition_id, 0), row_id(partition_id, 0) + before - 1
-    ids = [
-        (uid,)
-        for uid, span in every(
-            connection, "SELECT id, span FROM batch WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?", low, high, STEP_ROWS
-        )
-        if uid + span - 1 <= high
-    ]
-    connection.executemany("DELETE FROM batch WHERE id = ?", ids)
-    return len(ids)
-
-
-def _forget_partition(connection: apsw.Connection, partition_id: int) -> None:
-    connection.execute("DELETE FROM partition WHERE id = ?", (partition_id,))

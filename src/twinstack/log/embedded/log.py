@@ -14,16 +14,19 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import apsw
 
-from twinstack.log.embedded.catalog import Catalog, Created
+from twinstack.log.embedded.admin import EmbeddedAdmin
+from twinstack.log.embedded.calls import Action, Offsets, Owner, Row, Step, Write
+from twinstack.log.embedded.catalog import Catalog
+from twinstack.log.embedded.checkpoint import Checkpointer
 from twinstack.log.embedded.database import Database, Fsync, every, mapped_errors
 from twinstack.log.embedded.groups import Groups
-from twinstack.log.embedded.housekeeping import Checkpointer, Housekeeping, set_begin
+from twinstack.log.embedded.housekeeping import Housekeeping
 from twinstack.log.embedded.reader import Reader
-from twinstack.log.embedded.writer import Action, Offsets, Owner, Row, Write, Writer
+from twinstack.log.embedded.writer import Writer
 from twinstack.log.packed.consumer import PackedConsumer
 from twinstack.log.packed.format import Head, head
 from twinstack.log.packed.producer import PackedProducer
@@ -36,16 +39,9 @@ from twinstack.log.seam import (
     Consumer,
     Producer,
     Start,
-    TopicInfo,
     TopicPartition,
-    TopicSpec,
     Transaction,
 )
-
-T = TypeVar("T")
-
-Step = Callable[[apsw.Connection], Callable[[], T]]
-"""An action of the writer: changes the file and returns what changes memory after COMMIT and gives the result."""
 
 Listener = Callable[[Sequence[int] | None], None]
 """Called by the writer after each COMMIT with the partition ids that grew; None: groups may have moved on."""
@@ -260,86 +256,3 @@ class EmbeddedLog:
             return published
 
         return run
-
-
-class EmbeddedAdmin:
-    """seam.Admin; `creating`, `deleting` and `deleting_records` are the actions, for callers that wait otherwise."""
-
-    def __init__(self, log: EmbeddedLog) -> None:
-        self._log = log
-        self._catalog = log.catalog
-
-    def create_topics(self, specs: Sequence[TopicSpec]) -> Created:
-        outcome: Created = self._log.act(self.creating(specs))
-        return outcome
-
-    def creating(self, specs: Sequence[TopicSpec]) -> Step[Created]:
-        def run(connection: apsw.Connection) -> Callable[[], Created]:
-            outcome = self._catalog.create(connection, specs)
-
-            def publish() -> Created:
-                for name, what in outcome.items():
-                    if what == "created":
-                        self._catalog.load(self._log.writer.connection, name)
-                return outcome
-
-            return publish
-
-        return run
-
-    def delete_topics(self, names: Sequence[str]) -> None:
-        self._log.act(self.deleting(names))
-
-    def deleting(self, names: Sequence[str]) -> Step[None]:
-        def run(connection: apsw.Connection) -> Callable[[], None]:
-            there = self._catalog.delete(connection, names)
-            moved = self._log.groups.topics_changed(connection, there)
-
-            def publish() -> None:
-                for name in there:
-                    self._catalog.drop(name)
-                for group_moves in moved:
-                    group_moves()
-                self._log.notify(None)
-
-            return publish
-
-        return run
-
-    def topics(self) -> dict[str, TopicInfo]:
-        return {name: topic.info for name, topic in list(self._catalog.topics.items())}
-
-    def describe(self, topic: str) -> TopicInfo:
-        return self._catalog.topic(topic).info
-
-    def beginning_offsets(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        return {tp: self._catalog.place(tp).begin for tp in tps}
-
-    def end_offsets(self, tps: Sequence[TopicPartition], *, committed: bool = True) -> dict[TopicPartition, int]:
-        """Open transactions are not on this log: both ends are the same."""
-        return {tp: self._catalog.place(tp).next for tp in tps}
-
-    def offsets_at(self, tps: Sequence[TopicPartition], timestamp_ms: int) -> dict[TopicPartition, int]:
-        return {tp: self._log.reader.offset_at(self._catalog.place(tp), timestamp_ms) for tp in tps}
-
-    def delete_records(self, before: Mapping[TopicPartition, int]) -> None:
-        self._log.act(self.deleting_records(before))
-
-    def deleting_records(self, before: Mapping[TopicPartition, int]) -> Step[None]:
-        def run(connection: apsw.Connection) -> Callable[[], None]:
-            places = [(self._catalog.place(tp), begin) for tp, begin in before.items()]
-            publish = [set_begin(connection, place, min(begin, place.next)) for place, begin in places]
-
-            def published() -> None:
-                for each in publish:
-                    each()
-
-            return published
-
-        return run
-
-    def delete_group(self, group: str) -> None:
-        self._log.act(lambda connection: self._log.groups.delete(connection, group))
-
-    def group_offsets(self, group: str) -> dict[TopicPartition, int]:
-        return self._log.committed(group)

@@ -7,10 +7,11 @@ changes after COMMIT, so a failed transaction leaves both as they were.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import apsw
 import msgspec
@@ -18,18 +19,15 @@ import msgspec
 from twinstack.core.errors import FatalLogError, Fenced, InvalidInput, QueueFull, TwinstackError
 from twinstack.core.failpoints import hit
 from twinstack.core.limits import LOG_QUEUE_BYTES_MAX, LOG_TRANSACTION_BYTES_MAX, PRODUCER_BLOCK_MS_MAX
+from twinstack.log.embedded.calls import Action, Done, Owner, Plan, Retry, Row, Write
 from twinstack.log.embedded.catalog import Catalog, Partition
 from twinstack.log.embedded.database import OFFSET_BITS, Database, as_log_error, every
 from twinstack.log.embedded.groups import Groups
-from twinstack.log.packed.transport import Membership
 
 SMALL_RECORDS = 250
 """Rows of fewer records are joined in the background."""
 INSERT_ROWS_MAX = 256
 ONE_STATEMENT_ROWS_MAX = 16
-
-Done = Callable[[Any], None]
-"""Called once, on the writer thread, with the result or the error; must not block."""
 
 _INSERT = "INSERT INTO batch VALUES (?, ?, ?, ?, ?)"
 _INSERTS = [", ".join([_INSERT] + ["(?, ?, ?, ?, ?)"] * more) for more in range(ONE_STATEMENT_ROWS_MAX)]
@@ -37,84 +35,6 @@ _INSERTS = [", ".join([_INSERT] + ["(?, ?, ?, ?, ?)"] * more) for more in range(
 
 _encode_answer = msgspec.msgpack.Encoder().encode
 _decode_answer = msgspec.msgpack.Decoder(list[int]).decode
-
-
-class Row(NamedTuple):
-    """A batch to append; `topic` and `partition` are checked again by the writer, who alone knows what still exists."""
-
-    topic: str
-    partition: int
-    records: int
-    newest_ms: int
-    blob: bytes
-
-
-class Retry(NamedTuple):
-    """Idempotence of a producer: the same sequence again gets the former answer."""
-
-    producer: str
-    sequence: int
-
-
-class Owner(NamedTuple):
-    """A transactional id in the hand of one owner."""
-
-    id: str
-    epoch: int
-    sequence: int
-
-
-class Offsets(NamedTuple):
-    """Next offsets (by partition id) to store for a group; `outside` = not checked against the group's members."""
-
-    group: str
-    membership: Membership | None
-    next: Mapping[int, int]
-
-
-class Write:
-    """Rows and offsets that are stored together or not at all. The result is the first offset of each row."""
-
-    __slots__ = ("bytes", "done", "identity", "offsets", "rows")
-
-    def __init__(
-        self,
-        rows: Sequence[Row],
-        done: Done,
-        identity: Retry | Owner | None = None,
-        offsets: Offsets | None = None,
-    ) -> None:
-        self.rows = rows
-        self.done = done
-        self.identity = identity
-        self.offsets = offsets
-        self.bytes = sum(len(row.blob) for row in rows)
-
-
-class Action:
-    """Something else in a transaction of its own: `run(connection)` may return a function to call after COMMIT, whose
-    result is the call's result."""
-
-    __slots__ = ("bytes", "done", "run")
-
-    def __init__(self, run: Callable[[apsw.Connection], Any], done: Done) -> None:
-        self.run = run
-        self.done = done
-        self.bytes = 0
-
-
-class _Plan:
-    """A merged transaction, laid out before BEGIN."""
-
-    def __init__(self) -> None:
-        self.batches: list[tuple[int, int, int, int, bytes]] = []
-        self.next: dict[int, int] = {}
-        self.peak_ms: dict[int, int] = {}
-        self.loose: dict[int, int] = {}
-        self.producers: dict[str, tuple[int, list[int], int]] = {}
-        self.owners: dict[str, tuple[int, int]] = {}
-        self.offsets: dict[tuple[str, int], int] = {}
-        self.outcomes: list[tuple[Write, Any]] = []
 
 
 class Writer:
@@ -240,20 +160,22 @@ class Writer:
             for call, outcome in plan.outcomes:
                 call.done(outcome if isinstance(outcome, TwinstackError) else failure)
             return
+        except Exception as error:  # a mistake of ours must not end the only writer: callers would wait for ever
+            self._roll_back()
+            for call, _ in plan.outcomes:
+                call.done(FatalLogError(f"The log could not write: {error!r}.", fix="Please report this."))
+            return
         self._publish(plan)
         for call, outcome in plan.outcomes:
             call.done(outcome)
 
     def _roll_back(self) -> None:
         if self.connection.in_transaction:
-            try:
+            with contextlib.suppress(apsw.Error):  # what cannot be rolled back makes the next BEGIN fail, which is said
                 self.connection.execute("ROLLBACK")
-            except apsw.Error:
-                if self.connection.in_transaction:
-                    raise
 
-    def _lay_out(self, calls: list[Write]) -> _Plan:
-        plan = _Plan()
+    def _lay_out(self, calls: list[Write]) -> Plan:
+        plan = Plan()
         now_ms = self._now_ms()
         for call in calls:
             try:
@@ -263,7 +185,7 @@ class Writer:
             plan.outcomes.append((call, outcome))
         return plan
 
-    def _lay_out_one(self, plan: _Plan, call: Write, now_ms: int) -> list[int]:
+    def _lay_out_one(self, plan: Plan, call: Write, now_ms: int) -> list[int]:
         """Checks everything first: a call that is refused leaves nothing in the plan."""
         identity = call.identity
         if isinstance(identity, Retry):
@@ -301,7 +223,7 @@ class Writer:
             plan.owners[identity.id] = (identity.epoch, identity.sequence)
         return answer
 
-    def _place(self, plan: _Plan, row: Row, partition: Partition) -> int:
+    def _place(self, plan: Plan, row: Row, partition: Partition) -> int:
         uid = partition.id
         base = plan.next.get(uid, partition.next)
         peak_ms = max(plan.peak_ms.get(uid, partition.peak_ms), row.newest_ms)
@@ -312,7 +234,7 @@ class Writer:
         plan.batches.append((uid << OFFSET_BITS | base, row.records, row.newest_ms, peak_ms, row.blob))
         return base
 
-    def _commit(self, plan: _Plan) -> None:
+    def _commit(self, plan: Plan) -> None:
         rows_only = not (plan.offsets or plan.producers or plan.owners)
         if rows_only and 0 < len(plan.batches) <= ONE_STATEMENT_ROWS_MAX:
             # one statement is its own transaction: a third of the calls, each of which gives the interpreter away
@@ -347,12 +269,14 @@ class Writer:
             connection.execute("COMMIT")
         hit("log.writer.after_commit")
 
-    def _publish(self, plan: _Plan) -> None:
+    def _publish(self, plan: Plan) -> None:
         for uid, following in plan.next.items():
             partition = self._catalog.by_id[uid]
             partition.peak_ms = plan.peak_ms[uid]
             partition.loose_rows += plan.loose.get(uid, 0)
             partition.next = following
+            if not partition.loose_rows:
+                partition.joined = following
         self._producers.update(plan.producers)
         self._owners.update(plan.owners)
         if plan.next:

@@ -55,6 +55,7 @@ class Connections:
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
         self._idle: deque[http.client.HTTPConnection] = deque()
+        self._answered = False
         self._closed = False
 
     def request(self, request: wire.Request, kind: Any, timeout_s: float = REQUEST_TIMEOUT_S) -> Any:
@@ -80,6 +81,7 @@ class Connections:
             connection.close()
             raise
         self._give_back(connection)
+        self._answered = True
         if status == 200:
             try:
                 return msgspec.msgpack.decode(body, type=kind)
@@ -87,10 +89,15 @@ class Connections:
                 raise self._strange(status) from error
         raise self._as_error(status, body)
 
-    def patient(self, request: wire.Request, kind: Any, patience_s: float = CONNECT_TIMEOUT_S) -> Any:
+    @property
+    def patience_s(self) -> float:
+        """How long an outage is bridged: a server that never answered is named soon, one that did may be restarting."""
+        return REQUEST_TIMEOUT_S if self._answered else CONNECT_TIMEOUT_S
+
+    def patient(self, request: wire.Request, kind: Any, patience_s: float | None = None) -> Any:
         """Repeats the same request while the server cannot be reached or says so itself, for `patience_s`.
         Every request may be repeated: those that change something carry a sequence or can be done twice."""
-        give_up = time.monotonic() + patience_s
+        give_up = time.monotonic() + (self.patience_s if patience_s is None else patience_s)
         pause_s = RETRY_FIRST_S
         while True:
             try:

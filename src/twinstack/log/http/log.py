@@ -1,7 +1,7 @@
 """HttpLog: the seam over the server's embedded log. Producer, consumer and transaction are the shared ones.
 
-A request is repeated with its sequence after a lost answer, so nothing is stored twice. Short outages (a restarting
-server) are bridged; a server that stays away is Unreachable, which names host and port.
+A request is repeated with its sequence after a lost answer, so nothing is stored twice. A server that does not answer
+the first call is Unreachable (which names host and port) within five seconds; later a restart of it is bridged.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from twinstack.core.errors import RetriableLogError, TimedOut, Unavailable, Unre
 from twinstack.core.ids import new_uid
 from twinstack.core.limits import BROKER_PROBE_MS_MAX, TRANSACTION_TIMEOUT_MS
 from twinstack.log.http import wire
-from twinstack.log.http.connection import REQUEST_TIMEOUT_S, RETRY_FIRST_S, RETRY_MAX_S, Connections
+from twinstack.log.http.connection import RETRY_FIRST_S, RETRY_MAX_S, Connections
 from twinstack.log.http.heartbeat import Heartbeats
 from twinstack.log.packed.consumer import PackedConsumer
 from twinstack.log.packed.producer import PackedProducer
@@ -33,7 +33,8 @@ from twinstack.log.seam import (
 )
 
 LAYOUT_S_MAX = 60.0
-OUTAGE_S_MAX = BROKER_PROBE_MS_MAX / 1000
+FETCH_S_MAX = BROKER_PROBE_MS_MAX / 1000
+"""What a fetch may take beside its waiting."""
 
 
 def _wall_clock_ms() -> int:
@@ -81,6 +82,10 @@ class HttpLog:
     def close(self) -> None:
         self._heartbeats.close()
         self._connections.close()
+
+    @property
+    def patience_s(self) -> float:
+        return self._connections.patience_s
 
     # Transport
 
@@ -130,7 +135,7 @@ class HttpLog:
         self, wants: Sequence[Want], wait_ms: int, records_max: int, bytes_max: int, membership: Membership | None
     ) -> Fetched:
         request = wire.Fetch(list(wants), wait_ms, records_max, bytes_max, membership)
-        fetched: Fetched = self._connections.request(request, Fetched, REQUEST_TIMEOUT_S + wait_ms / 1000)
+        fetched: Fetched = self._connections.request(request, Fetched, FETCH_S_MAX + wait_ms / 1000)
         return fetched
 
     def resolve(self, positions: Mapping[TopicPartition, int | Start]) -> dict[TopicPartition, int]:
@@ -160,7 +165,7 @@ class HttpLog:
 
 
 class _Poller:
-    """The transport of one consumer: an outage shorter than OUTAGE_S_MAX only looks like silence."""
+    """The transport of one consumer: an outage that is bridged only looks like silence."""
 
     def __init__(self, log: HttpLog) -> None:
         self._log = log
@@ -178,7 +183,7 @@ class _Poller:
         except Unavailable:
             now = time.monotonic()
             self._away_since = self._away_since or now
-            if now - self._away_since >= OUTAGE_S_MAX:
+            if now - self._away_since >= self._log.patience_s:
                 raise
             time.sleep(min(self._pause_s, wait_ms / 1000))
             self._pause_s = min(self._pause_s * 2, RETRY_MAX_S)

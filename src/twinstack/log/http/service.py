@@ -22,9 +22,10 @@ import msgspec
 from twinstack.core.errors import InvalidInput, PermissionDenied, TwinstackError
 from twinstack.core.failpoints import hit
 from twinstack.core.limits import BODY_BYTES_MAX, LOG_COMMIT_BYTES_MAX
+from twinstack.log.embedded.admin import EmbeddedAdmin
 from twinstack.log.embedded.aio import AsyncLog
-from twinstack.log.embedded.log import EmbeddedAdmin, EmbeddedLog
-from twinstack.log.embedded.writer import Owner, Retry
+from twinstack.log.embedded.calls import Owner, Retry
+from twinstack.log.embedded.log import EmbeddedLog
 from twinstack.log.http import wire
 from twinstack.log.seam import TopicPartition, TopicSpec
 

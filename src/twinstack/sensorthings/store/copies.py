@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from twinstack.sensorthings.model import BY_TABLE, LOCATION
+from twinstack.sensorthings.model import BY_TABLE
 from twinstack.sensorthings.store import features, moves, rows, systems
 from twinstack.sensorthings.store.systems import SystemRow
 from twinstack.sensorthings.store.tables import (
@@ -115,6 +115,5 @@ def _row(
     if changed := rows.changed_columns(existing, columns):
         entity = BY_TABLE[table_name]
         rows.bump(tx.connection, entity, existing.id, changed)
-        if entity is LOCATION and "location" in changed:
-            features.detach_generated(tx.connection, existing.id)
+        features.after_change(tx.connection, entity, existing.id, changed)
     return int(existing.id), False

@@ -117,6 +117,7 @@ def merge(tx: Tx, draft: Draft, entity_id: int, owner: SystemRow, ctx: WriteCont
     columns = rows.changed_columns(row, columns)
     if columns or changed:
         rows.bump(tx.connection, entity, entity_id, columns)
+        features.after_change(tx.connection, entity, entity_id, columns)
         changed = True
     for link in entity.links:
         if entity is THING and link.target == LOCATION.name and draft.links.get(link.name):
@@ -160,8 +161,7 @@ def _merge_locations(tx: Tx, draft: Draft, thing_id: int, owner: SystemRow, ctx:
             columns = rows.changed_columns(row, rows.columns_of(LOCATION, target.values))
             if columns:
                 rows.bump(tx.connection, LOCATION, known, columns)
-                if "location" in columns:
-                    features.detach_generated(tx.connection, known)
+                features.after_change(tx.connection, LOCATION, known, columns)
                 changed = True
             wanted.append(known)
         else:

@@ -10,13 +10,12 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from twinstack.core import limits
 from twinstack.core.errors import Conflict, NotFound, TwinstackError
 from twinstack.sensorthings.store import observations
 from twinstack.sensorthings.store.tables import archive_dead
 from twinstack.sensorthings.store.transaction import Tx
 from twinstack.sensorthings.store.values import NewObservation
-
-LIST_MAX = 500
 
 
 class Letter(NamedTuple):
@@ -56,7 +55,12 @@ def letters(
     limit: int = 50,
 ) -> list[Letter]:
     """By id, from behind `after_id`."""
-    query = sa.select(archive_dead).where(_d.id > after_id).order_by(_d.id).limit(min(limit, LIST_MAX))
+    query = (
+        sa.select(archive_dead)
+        .where(_d.id > after_id)
+        .order_by(_d.id)
+        .limit(min(limit, limits.DEAD_LETTERS_LISTED_MAX))
+    )
     if topic is not None:
         query = query.where(_d.topic == topic)
     if state is not None:

@@ -38,8 +38,6 @@ from twinstack.sensorthings.store.tables import (
 from twinstack.sensorthings.store.transaction import Tx
 from twinstack.sensorthings.store.update import check_etag, settle_features
 
-SLICE_ROWS = 5_000
-
 
 def delete(tx: Tx, entity: EntityType, entity_id: int, ctx: WriteContext, if_match: str | None = None) -> None:
     """Errors: NotFound, PermissionDenied (a received copy), Stale."""
@@ -160,7 +158,7 @@ def sweep(tx: Tx) -> bool:
     if dead is None:
         return False
     o = observation.c
-    some = sa.select(o.id).where(o.datastream_id == dead).limit(SLICE_ROWS)
-    if tx.connection.execute(sa.delete(observation).where(o.id.in_(some))).rowcount < SLICE_ROWS:
+    some = sa.select(o.id).where(o.datastream_id == dead).limit(limits.CASCADE_SLICE_ROWS)
+    if tx.connection.execute(sa.delete(observation).where(o.id.in_(some))).rowcount < limits.CASCADE_SLICE_ROWS:
         tx.connection.execute(sa.delete(dead_datastream).where(dead_datastream.c.datastream_id == dead))
     return True

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
 
 from twinstack.sensorthings.geojson import Box
-from twinstack.sensorthings.model import GEOJSON_ENCODINGS
+from twinstack.sensorthings.model import FEATURE, GEOJSON_ENCODINGS, LOCATION, EntityType
 from twinstack.sensorthings.store.prepared import Prepared, ids, in_ids
 from twinstack.sensorthings.store.tables import (
     datastream,
@@ -64,6 +64,16 @@ def generate(tx: Tx, location_id: int) -> int:
         },
     )
     return feature_id
+
+
+def after_change(connection: sa.Connection, entity: EntityType, entity_id: int, columns: Collection[str]) -> None:
+    """What follows from changed columns of a Location or a feature."""
+    if entity is LOCATION and "location" in columns:
+        detach_generated(connection, entity_id)
+    elif entity is FEATURE and "feature" in columns:
+        c = datastream_feature.c
+        having = connection.execute(sa.select(c.datastream_id).where(c.feature_id == entity_id)).scalars().all()
+        recompute_box(connection, having)
 
 
 def detach_generated(connection: sa.Connection, location_id: int) -> None:

@@ -176,7 +176,7 @@ class Store:
         One bad row refuses all of them (its error is raised); with `partial` its place holds the error instead.
         `ctx` restricts the Datastreams to what it may write.
         """
-        if len(rows) > limits.GROUP_COMMIT_ROWS_MAX * 10:
+        if len(rows) > limits.STORE_REQUEST_ROWS_MAX:
             raise InvalidInput(f"{len(rows)} rows are too many for one request.", fix="Send them in parts.")
         if ctx is not None and (ctx.system is not None or ctx.writable is not None):
             ids = sorted({row.datastream_id for row in rows})

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from twinstack.core import observations as wire
 from twinstack.core.errors import Stale
 from twinstack.core.names import DEFAULT_SYSTEM
-from twinstack.sensorthings.model import BY_NAME, FEATURE, LOCATION, OBSERVATION, ByColumn, EntityType
+from twinstack.sensorthings.model import BY_NAME, LOCATION, OBSERVATION, THING, ByColumn, EntityType
 from twinstack.sensorthings.store import aggregates, create, features, moves, rows, systems
 from twinstack.sensorthings.store.context import WriteContext
 from twinstack.sensorthings.store.tables import datastream_feature, observation
@@ -63,7 +63,7 @@ def update(tx: Tx, entity_id: int, draft: Draft, ctx: WriteContext, if_match: st
         elif not link.many:
             if create.relink_property(tx, entity_id, ids[0]):
                 linked.append(link.name)
-        elif ids or link.target == LOCATION.name:
+        elif ids or (entity is THING and link.target == LOCATION.name):
             create.link_many(tx, entity, entity_id, link, ids)
             linked.append(link.name)
     columns = rows.changed_columns(row, columns)
@@ -80,12 +80,7 @@ def update(tx: Tx, entity_id: int, draft: Draft, ctx: WriteContext, if_match: st
 def _consequences(tx: Tx, entity: EntityType, row: Any, columns: dict[str, Any]) -> None:
     if "name" in columns:
         rows.set_name(tx, entity, row.id, systems.by_id(tx.connection, row.system_id).name, columns["name"])
-    if entity is LOCATION and "location" in columns:
-        features.detach_generated(tx.connection, row.id)
-    if entity is FEATURE and "feature" in columns:
-        c = datastream_feature.c
-        having = tx.connection.execute(sa.select(c.datastream_id).where(c.feature_id == row.id)).scalars().all()
-        features.recompute_box(tx.connection, having)
+    features.after_change(tx.connection, entity, row.id, columns)
 
 
 def _observation(tx: Tx, row: Any, draft: Draft) -> Updated:

@@ -26,7 +26,6 @@ from twinstack.sensorthings.store.transaction import ObservationIds, Tx
 from twinstack.sensorthings.store.values import NewObservation
 
 T = TypeVar("T")
-QUEUE_JOBS_MAX = 20_000
 _ROW_BYTES = 200  # of a row without extras: times, ids and a number with their object headers
 
 
@@ -72,7 +71,7 @@ class Writer:
     def __init__(self, engine: sa.Engine, clock: Callable[[], int]) -> None:
         self._engine = engine
         self._clock = clock
-        self._queue: queue.Queue[Job | None] = queue.Queue(QUEUE_JOBS_MAX)
+        self._queue: queue.Queue[Job | None] = queue.Queue(limits.STORE_QUEUE_JOBS_MAX)
         self._ids = ObservationIds()
         self._held: Job | None = None
         self._connection: sa.Connection | None = None
@@ -89,7 +88,7 @@ class Writer:
                 self._queue.put_nowait(job)
             except queue.Full:
                 raise QueueFull(
-                    f"{QUEUE_JOBS_MAX} writes wait for the store already.", fix="Repeat it in a moment."
+                    f"{limits.STORE_QUEUE_JOBS_MAX} writes wait for the store already.", fix="Repeat it in a moment."
                 ) from None
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
