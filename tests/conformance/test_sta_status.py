@@ -247,3 +247,24 @@ def test_no_posted_body_is_a_5xx(anything: Any, body: bytes, target: str) -> Non
 def test_no_update_is_a_5xx(anything: Any, body: bytes, target: str, method: str, content_type: bytes) -> None:
     for version in ("v1.0", "v1.1"):
         assert anything(method, f"/{version}/{target}".encode(), body, content_type) < 500
+
+
+async def test_the_query_of_a_client_that_left_ends(api: Api, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    await api.post("/Things", whole_thing("A", 600))
+    app = SensorThingsApp(store, base_url=None, decide=lambda *_: None)
+    slow = b"$count=true&$filter=Datastream/Observations/Datastream/Observations/result%20eq%20-1"
+    scope = {"type": "http", "method": "GET", "scheme": "http", "path": "/v1.1/Observations", "query_string": slow}
+    scope |= {"headers": [(b"host", b"x")], "twinstack.actor": Lab()}
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        await asyncio.sleep(0.2)
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    # Without the disconnect it would take until the statement time-out.
+    await asyncio.wait_for(app(scope, receive, send), limits.STATEMENT_TIMEOUT_MS / 1000 / 2)
+    assert sent[0]["status"] == 503
+    app.close()

@@ -19,13 +19,15 @@ from twinstack.core.errors import Conflict, NotFound, Stale, TwinstackError
 from twinstack.query.sql import NOW
 from twinstack.sensorthings import answers, asgi, jsonpatch, writing
 from twinstack.sensorthings.answers import Answer
+from twinstack.sensorthings.bounds import Request, is_short
 from twinstack.sensorthings.connections import Readers, Session
 from twinstack.sensorthings.keyset import Signer
 from twinstack.sensorthings.model import OBSERVATION, EntityType
 from twinstack.sensorthings.options import NO_OPTIONS, Options, parse_query
 from twinstack.sensorthings.paths import ResourcePath, decode, parse_path
+from twinstack.sensorthings.plan import PlanCache
 from twinstack.sensorthings.properties import property_answer, property_options, ref_options
-from twinstack.sensorthings.reading import PlanCache, Reading, Request, is_short, with_digest
+from twinstack.sensorthings.reading import Reading, with_digest
 from twinstack.sensorthings.service_root import service_root
 from twinstack.sensorthings.store import Store, WriteContext
 from twinstack.sensorthings.store.values import etag_matches

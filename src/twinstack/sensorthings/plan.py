@@ -7,14 +7,14 @@ A plan is a tree of levels: the set or entity asked for, and one level for each 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 
-from twinstack.query.sql import NOW
 from twinstack.query.tree import Path
 from twinstack.sensorthings import joins
 from twinstack.sensorthings.fields import properties_of
@@ -33,6 +33,7 @@ Way = Literal["column", "pair", "many", "latest"]
 or the newest Observation of each Datastream."""
 Restrict = Callable[[Scope], list[joins.Condition]]
 
+_PLANS_MAX = 512
 LIMIT, OFFSET, PARENT, IDS, SYSTEM_ID = "limit", "offset", "parent", "ids", "system_id"
 
 
@@ -265,6 +266,27 @@ def is_latest(options: Options) -> bool:
     )
 
 
+@dataclass(slots=True)
+class PlanCache:
+    """The plans used last, by shape; all processes of a server make the same ones."""
+
+    dialect: Dialect
+    _plans: OrderedDict[Hashable, Any] = field(default_factory=OrderedDict)
+
+    def get(self, key: Hashable, make: Any) -> Any:
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = make()
+            if len(self._plans) > _PLANS_MAX:
+                self._plans.popitem(last=False)
+        else:
+            self._plans.move_to_end(key)
+        return plan
+
+    def planner(self, version: ApiVersion) -> Planner:
+        return Planner(version, self.dialect)
+
+
 class _Columns:
     """The columns of a SELECT, each one once."""
 
@@ -277,6 +299,3 @@ class _Columns:
                 return index
         self.all.append(column)
         return len(self.all) - 1
-
-
-__all__ = ["NOW", "Child", "Level", "Planner", "Statement", "compile_sql", "is_latest"]

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Dialect
 
 from twinstack.core import limits
 from twinstack.core.errors import InvalidInput
-from twinstack.query import tree
 from twinstack.sensorthings import joins
 from twinstack.sensorthings import options as query_options
+from twinstack.sensorthings.bounds import Request, Values, page_rows
 from twinstack.sensorthings.connections import Row, Session
 from twinstack.sensorthings.keyset import Signer, parameter
 from twinstack.sensorthings.model import EntityType, Link
@@ -30,46 +28,19 @@ from twinstack.sensorthings.paths import ResourcePath, not_found
 from twinstack.sensorthings.plan import (
     IDS,
     LIMIT,
-    NOW,
     OFFSET,
     PARENT,
     Child,
     Level,
-    Planner,
+    PlanCache,
     Statement,
     compile_sql,
     etag_columns,
 )
 from twinstack.sensorthings.store import tables
 from twinstack.sensorthings.store.values import etag
-from twinstack.sensorthings.versions import VERSIONS, ApiVersion
 
-_PLANS_MAX = 512
 _TOKEN_VALUES_CHARS_MAX = 4_096
-Values = dict[str, Any]
-
-
-@dataclass(slots=True)
-class Request:
-    """One read: `values` are the parameters of its statements; the rest bounds and addresses the answer."""
-
-    version: ApiVersion
-    base: str
-    values: Values
-    system_id: int | None = None
-    entities: int = 0
-    chars: int = 0
-
-    def spend(self, entities: int, chars: int) -> None:
-        """Errors: InvalidInput when the answer grows beyond its bounds."""
-        self.entities += entities
-        self.chars += chars
-        if self.entities > limits.EXPAND_ENTITIES_MAX or self.chars > limits.ANSWER_BYTES_MAX:
-            raise InvalidInput(
-                f"The answer has more than {limits.EXPAND_ENTITIES_MAX:,} entities or "
-                f"{limits.ANSWER_BYTES_MAX // limits.MIB} MiB.",
-                fix="Give $top to $expand, choose properties by $select, or ask in several requests.",
-            )
 
 
 @dataclass(slots=True)
@@ -78,27 +49,6 @@ class Page:
 
     rows: list[Row]
     more: bool
-
-
-@dataclass(slots=True)
-class PlanCache:
-    """The plans used last, by shape; all processes of a server make the same ones."""
-
-    dialect: Dialect
-    _plans: OrderedDict[Hashable, Any] = field(default_factory=OrderedDict)
-
-    def get(self, key: Hashable, make: Any) -> Any:
-        plan = self._plans.get(key)
-        if plan is None:
-            plan = self._plans[key] = make()
-            if len(self._plans) > _PLANS_MAX:
-                self._plans.popitem(last=False)
-        else:
-            self._plans.move_to_end(key)
-        return plan
-
-    def planner(self, version: ApiVersion) -> Planner:
-        return Planner(version, self.dialect)
 
 
 class Reading:
@@ -309,54 +259,6 @@ def _query_text(raw: tuple[tuple[str, str], ...]) -> str:
     return "".join([f"{name}={quote(text, _SAFE)}&" for name, text in raw if name not in (CURSOR, "$skip")])
 
 
-def page_rows(options: Options, version: ApiVersion) -> int:
-    return version.page_rows if options.top is None else min(options.top, limits.PAGE_ROWS_MAX)
-
-
-def is_short(path: ResourcePath, options: Options, version: ApiVersion) -> bool:
-    """Whether a read may run on the event loop: bounded by a page, found by an index."""
-    if options.skip or (options.count and path.last.link is not None):
-        return False
-    if not _indexed(path, options):
-        return False
-    rows = 1 if path.single else page_rows(options, version)
-    return rows * _weight(options, version) <= limits.READ_ROWS_ON_LOOP_MAX
-
-
-def _indexed(path: ResourcePath, options: Options) -> bool:
-    """No `$filter` and `$orderby`, or those that the index (Datastream, phenomenonTime) serves."""
-    if options.filter is None and not options.orderby:
-        return True
-    if path.last.link is None or path.entity.name != "Observation" or path.steps[-2].entity.name != "Datastream":
-        return False
-    time = tree.Path(("phenomenonTime",))
-    if any(order.expr != time for order in options.orderby):
-        return False
-    if options.filter is None:
-        return True
-    parts = options.filter.operands if isinstance(options.filter, tree.Chain) else (options.filter,)
-    return all(
-        isinstance(part, tree.Binary)
-        and part.op in ("lt", "le", "gt", "ge", "eq")
-        and part.left == time
-        and isinstance(part.right, tree.Literal)
-        for part in parts
-    )
-
-
-def _weight(options: Options, version: ApiVersion) -> int:
-    """Entities for one row of a level, itself included."""
-    total = 1
-    for one in options.expand:
-        inner = one.options
-        if inner.filter is not None or inner.skip or inner.count:
-            return limits.READ_ROWS_ON_LOOP_MAX + 1
-        if inner.orderby and not (inner.top == 1 and len(inner.orderby) == 1):
-            return limits.READ_ROWS_ON_LOOP_MAX + 1
-        total += (page_rows(inner, version) if one.link.many else 1) * _weight(inner, version)
-    return total
-
-
 def _about(entity: EntityType, options: Options) -> str:
     """What a nextLink's token belongs to: its values are those of this order on this set."""
     return f"{entity.set_name}\0{options.order_text}"
@@ -374,6 +276,3 @@ def with_digest(tag: str, body: str) -> str:
     """The ETag of an answer: the store's tag, and a digest, because links, expanded entities and the extent of a
     Datastream's Observations change without its version."""
     return f'{tag[:-1]}-{hashlib.blake2b(body.encode(), digest_size=6).hexdigest()}"'
-
-
-__all__ = ["NOW", "VERSIONS", "PlanCache", "Reading", "Request", "is_short", "page_rows", "with_digest"]

@@ -388,3 +388,13 @@ async def test_asyncio_twin(backend: Backend, system: str, instances: dict[str, 
         assert seen == ["1", "2", "3"]
     assert client.state == "closed"
     await client.disconnect()
+
+
+def test_an_empty_subscription_receives_nothing(backend: Backend, system: str, instances: dict[str, Any]) -> None:
+    client = backend.client(client_name="car_1", system=system)
+    client.register(instances)
+    client.subscribe({"subscribed_datastreams": []})
+    client.produce("gear", "1").wait()
+    shared = {"result": 1, "Datastream": {"@iot.id": 9, "name": "is.iceland.weather.Stations.S1.Air"}}
+    write(backend, f"{system}.ext", shared, "is.iceland.weather.Stations.S1.Air")
+    assert client.consume(0.3) == []

@@ -159,7 +159,10 @@ def test_subscriptions(tmp_path: Path) -> None:
     both = load_subscription([own, foreign], SYSTEM)
     assert both.topics == [f"{SYSTEM}.ext", f"{SYSTEM}.int"]
     assert not both.takes_all_of(f"{SYSTEM}.ext")
-    for wrong in ({}, {"subscribed_datastreams": []}, {"subscribed_datastreams": "x"}, {"subscribed_datastreams": [1]}):
+    # a producer may bring a file that subscribes nothing
+    nothing = load_subscription({"subscribed_datastreams": []}, SYSTEM)
+    assert (nothing.names, nothing.everything) == (frozenset(), False)
+    for wrong in ({}, {"subscribed_datastreams": "x"}, {"subscribed_datastreams": [1]}):
         with pytest.raises(InvalidInput, match="subscribed_datastreams"):
             load_subscription(wrong, SYSTEM)
     path.write_text("{")
