@@ -8,6 +8,7 @@ python demos/CarFleet/Car1/car_1.py --kafka localhost:9092            records th
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -45,7 +46,9 @@ class Program:
 
     def __enter__(self) -> Program:
         self.client.register(instance_file=self._folder / "instances.json")
-        self.client.subscribe(subscription_file=self._folder / "subscriptions.json")
+        subscriptions = self._folder / "subscriptions.json"
+        if json.loads(subscriptions.read_text(encoding="utf-8"))["subscribed_datastreams"]:
+            self.client.subscribe(subscription_file=subscriptions)
         return self
 
     def __exit__(self, *_: object) -> None:

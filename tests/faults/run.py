@@ -25,9 +25,10 @@ from twinstack.log.seam import TopicPartition
 SOURCE = "cz.faults.plant.source"
 TARGET = "at.faults.plant.target"
 STREAMS = 6
-CHUNK = 50
+CHUNK = 20
 KINDS = ("server", "app", "archive", "outbox")
-SETTLE_S = 180
+SETTLE_S = 120
+FAILPOINT_S = 30
 EVERY_POST = 40
 """One of so many observations goes through the SensorThings API, so that the outbox has work too."""
 
@@ -46,10 +47,11 @@ class Plan:
 
     @property
     def wanted_failpoints(self) -> list[str]:
-        """The embedded log's own places cannot be reached on Kafka."""
+        """The embedded log's own places cannot be reached on Kafka. Its background comes last: it needs many rows."""
         if not self.failpoints:
             return []
-        return [name for name in self.names if self.log == "embedded" or not name.startswith("log.")]
+        wanted = [name for name in self.names if self.log == "embedded" or not name.startswith("log.")]
+        return sorted(wanted, key=lambda name: name.startswith("log.housekeeping"))
 
 
 def passes(n: int) -> bool:
@@ -91,6 +93,9 @@ class Traffic:
         self.acknowledged: Place = {}
         self.unanswered: Place = {}
         self.errors: list[str] = []
+        self._observations = observations
+        self._allowed = threading.Condition()
+        self._share = 0.0
         posts = observations // EVERY_POST
         address = (
             {"kafka_bootstrap_servers": stand.log_address} if stand.log_address else {"kafka_rest_server": stand.url}
@@ -98,13 +103,22 @@ class Traffic:
         self.client = DigitalTwinClient("counter", SOURCE, stand.url, **address)
         self.client.register(instances())
         self.ids = {d["name"]: d["@iot.id"] for d in datastreams(stand, SOURCE)}
-        self.pace_s = 0.0
         self._threads = [
             threading.Thread(target=self._guard, args=(self._produce, observations - posts), daemon=True),
             threading.Thread(target=self._guard, args=(self._post, posts), daemon=True),
         ]
         for thread in self._threads:
             thread.start()
+
+    def allow(self, share: float) -> None:
+        """Lets the traffic run until this share of all observations is sent: each fault meets its part of it."""
+        with self._allowed:
+            self._share = max(self._share, share)
+            self._allowed.notify_all()
+
+    def _await_leave(self, sent: int, of: int) -> None:
+        with self._allowed:
+            self._allowed.wait_for(lambda: sent < self._share * of or self._share >= 1)
 
     @property
     def done(self) -> bool:
@@ -121,6 +135,7 @@ class Traffic:
         counts = [0] * STREAMS
         sent = 0
         while sent < observations and not self.stop.is_set():
+            self._await_leave(sent, observations)
             receipts = []
             for i in range(STREAMS):
                 numbers = list(range(counts[i], counts[i] + CHUNK))
@@ -130,13 +145,13 @@ class Traffic:
             for i, numbers, receipt in receipts:
                 receipt.wait(timeout=120)
                 self.acknowledged.setdefault(name(i), []).extend(numbers)
-            time.sleep(self.pace_s)
         self.client.disconnect()
 
     def _post(self, observations: int) -> None:
         for n in range(observations):
             i = STREAMS + n % STREAMS
             number = n // STREAMS
+            self._await_leave(n, observations)
             self._post_one(i, number)
             if self.stop.is_set():
                 return
@@ -183,8 +198,9 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _: None) -
     with log_service(plan.log, folder) as address, running(folder, address) as stand:
         for system in (SOURCE, TARGET):
             stand.post("/api/v1/systems", {"name": system})
-        traffic = Traffic(stand, plan.observations)
         stand.post("/api/v1/apps", {"name": "forward", "target": TARGET, "sources": [SOURCE], "text": QUERY})
+        wait(lambda: _app_state(stand) == "running", SETTLE_S, lambda: f"the app runs: {stand.tail()}")
+        traffic = Traffic(stand, plan.observations)
         killed, reached = _break(plan, stand, traffic, rng, say)
         say(f"{plan.log}: {len(killed)} kills, waiting for the end of the line")
         wait(lambda: traffic.done, SETTLE_S, lambda: f"traffic goes on: {size(traffic.acknowledged)} acknowledged")
@@ -213,39 +229,45 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _: None) -
     )
 
 
+def _app_state(stand: Stand) -> str:
+    return str(stand.get("/api/v1/apps")["items"][0]["state"])
+
+
 def _break(
     plan: Plan, stand: Stand, traffic: Traffic, rng: random.Random, say: Callable[[str], None]
 ) -> tuple[list[str], list[str]]:
-    """Random kills spread over the first part of the traffic, then one run-up for each failpoint."""
+    """Random kills spread over the traffic, then one run-up for each failpoint; each meets its own part of it."""
     killed: list[str] = []
     reached: list[str] = []
-    steps = plan.kills + len(plan.wanted_failpoints)
     kinds = [plan.kinds[i % len(plan.kinds)] for i in range(plan.kills)]
     rng.shuffle(kinds)
+    steps = (plan.kills + len(plan.wanted_failpoints)) * 4 // 3 + 1  # a quarter is left for the last step
     for step, kind in enumerate(kinds):
-        _wait_for_progress(traffic, (step + rng.random()) / (steps + 1) * plan.observations)
+        traffic.allow((step + 1) / steps)
+        _wait_for_progress(traffic, (step + rng.random()) / steps * plan.observations)
         if wait_true(lambda kind=kind: stand.kill(kind), 20):
             killed.append(kind)
             say(f"{plan.log}: kill {len(killed)}: {kind} after {size(traffic.acknowledged)}")
         if kind == "server":
             stand.start()
     for step, failpoint in enumerate(plan.wanted_failpoints, plan.kills):
-        _wait_for_progress(traffic, step / (steps + 1) * plan.observations)
         stand.stop()
         stand.start(failpoint)
-        if wait_true(stand.marker(failpoint).exists, 20):
+        last = failpoint == plan.wanted_failpoints[-1]
+        traffic.allow(1 if last else (step + 1) / steps)
+        if wait_true(stand.marker(failpoint).exists, FAILPOINT_S):
             reached.append(failpoint)
             killed.append(f"failpoint {failpoint}")
         say(f"{plan.log}: failpoint {failpoint}: {'reached' if failpoint in reached else 'NOT reached'}")
-        if not wait_true(lambda: not stand.alive(), 0.5):
-            continue
-        stand.start()
+        if wait_true(lambda: not stand.alive(), 0.5):
+            stand.start()
+    traffic.allow(1)
     return killed, reached
 
 
 def _wait_for_progress(traffic: Traffic, observations: float) -> None:
-    """Until so many are acknowledged, or the traffic is over."""
-    deadline_s = time.monotonic() + SETTLE_S
+    """Until so many are acknowledged, or nothing more comes for a while."""
+    deadline_s = time.monotonic() + 10
     while size(traffic.acknowledged) < observations and not traffic.done and time.monotonic() < deadline_s:
         time.sleep(0.01)
 
@@ -271,6 +293,7 @@ def _settle(stand: Stand, traffic: Traffic, say: Callable[[str], None]) -> dict[
         if whole and sizes == before:
             return places
         time.sleep(1)
+    say(f"not settled; apps: {stand.get('/api/v1/apps')}; server: {stand.tail()}")
     return places
 
 

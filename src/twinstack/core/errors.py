@@ -10,10 +10,12 @@ fields for programs. The command line turns it into `exit_code`, the HTTP doors 
         InvalidRecord               a value on the log that is not one observation (poison)
         RecordTooLarge
         QueryError                  text of a query, with line and column
+        NotServed                   asked for a part of a standard that is known and not served here
         SettingsError
       NotFound, UnknownSystem, UnknownTopic
       PermissionDenied
       Conflict
+        Stale                       it changed since the caller read it
       Unavailable                   the other side cannot answer now; safe to repeat
         Unreachable, TimedOut, StorageFull, QueueFull
       LogError                      what a log says to its callers
@@ -105,6 +107,11 @@ class QueryError(InvalidInput):
         self.caret = caret
 
 
+class NotServed(InvalidInput):
+    code = "not_served"
+    http_status = 501
+
+
 class SettingsError(InvalidInput):
     code = "settings_error"
 
@@ -133,6 +140,13 @@ class Conflict(TwinstackError):
     code = "conflict"
     exit_code = 5
     http_status = 409
+
+
+class Stale(Conflict):
+    """The thing changed since the caller read it (its ETag is another one)."""
+
+    code = "stale"
+    http_status = 412
 
 
 class Unavailable(TwinstackError):

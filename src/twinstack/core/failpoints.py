@@ -13,11 +13,23 @@ import os
 import signal
 
 NAMES: dict[str, str] = {
+    "store.before_commit": "store: a group of writes is complete, its outbox row too, nothing is committed",
+    "store.after_commit": "store: committed, no caller knows it",
+    "archive.before_write": "archive: records are read, the store has none of them",
+    "archive.before_commit": "archive: rows and next offset are written, nothing is committed",
+    "archive.after_commit": "archive: rows and next offset are committed, the loop has not gone on",
+    "outbox.after_init": "outbox: the predecessor is fenced, the marker is not read",
+    "outbox.before_commit": "outbox: records and marker are sent, the log's transaction is open",
+    "outbox.after_commit": "outbox: the log has them, the store's rows are not deleted",
+    "outbox.after_delete": "outbox: the store's rows are deleted",
     "log.writer.before_commit": "embedded log: everything is written, nothing is committed",
     "log.writer.after_commit": "embedded log: committed, no caller knows it",
     "log.writer.between_parts": "embedded log: some of a transaction's parts are written",
     "log.housekeeping.between_steps": "embedded log: between two steps of retention, compaction or joining",
     "log.http.after_commit": "HTTP service of the log: committed, the answer is not sent",
+    "streams.task.between_sends": "stream app: a batch's outputs are sent, its dead letters and offsets are not",
+    "streams.task.before_commit": "stream app: everything of a transaction is sent, nothing is committed",
+    "streams.task.after_commit": "stream app: committed, the task does not know it",
 }
 """Name -> where it stands. Register a name here before it is used."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from twinstack.core.errors import InvalidTimestamp
 
@@ -103,14 +104,25 @@ def format_us(us: int) -> str:
     seconds, fraction = divmod(us, US_PER_S)
     days, rest = divmod(seconds, 86_400)
     try:
-        date = datetime.fromordinal(_EPOCH_ORDINAL + days)
+        date = _date(days)
     except (ValueError, OverflowError):
         raise InvalidTimestamp(f"{us} us is outside the years 1 to 9999.", fix=_FIX, value=us) from None
-    text = f"{date.year:04d}-{date.month:02d}-{date.day:02d}T{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}"
-    return f"{text}.{fraction:06d}".rstrip("0") + "Z" if fraction else f"{text}Z"
+    minute, second = divmod(rest, 60)
+    text = date + _MINUTES[minute] + _SECONDS[second]
+    return f"{text}.{fraction:06d}".rstrip("0") + "Z" if fraction else text + "Z"
 
 
+# Answers hold times by the hundred: tables make one in half the time of a format.
+_MINUTES = tuple(f"T{minute // 60:02d}:{minute % 60:02d}:" for minute in range(1440))
+_SECONDS = tuple(f"{second:02d}" for second in range(60))
 _EPOCH_ORDINAL = datetime(1970, 1, 1).toordinal()
+
+
+@lru_cache(maxsize=1024)
+def _date(days: int) -> str:
+    """`2026-11-24`; kept, because neighbouring Observations are of one day."""
+    date = datetime.fromordinal(_EPOCH_ORDINAL + days)
+    return f"{date.year:04d}-{date.month:02d}-{date.day:02d}"
 
 
 def format_interval_us(start_us: int, end_us: int | None) -> str:

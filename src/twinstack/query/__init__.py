@@ -5,4 +5,5 @@ tree.py       the nodes of an expression
 pratt.py      the engine: a grammar is a table of prefix and infix operators; depth and size are bounded
 streamsql/    the language of stream apps: parse, check, evaluators on a row and on columns
 odata/        the `$filter` of SensorThings
+sql.py        an OData tree to SQLAlchemy, with sqlvalues.py (typed values), sqlcalls.py and sqlfunctions.py
 """

@@ -25,6 +25,8 @@ def flatten(batches: Iterable[Batch]) -> list[Seen]:
     for batch in batches:
         columns = (batch.offsets, batch.timestamps_ms, batch.keys, batch.values, batch.headers)
         assert {len(column) for column in columns} == {len(batch)}
+        some = range(0, len(batch), 3)
+        assert batch.headers_at(some) == [batch.headers[index] for index in some]
         for offset, timestamp_ms, key, value, headers in zip(*columns, strict=True):
             seen.append(Seen(batch.partition, offset, timestamp_ms, key, value, _tuples(headers)))
         assert not len(batch) or batch.next_offset > batch.offsets[-1]

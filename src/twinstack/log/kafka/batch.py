@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import groupby
 from typing import cast
@@ -34,6 +35,10 @@ class KafkaBatch:
     def headers(self) -> list[Headers]:
         return [_headers(message) for message in self._messages]
 
+    def headers_at(self, indices: Sequence[int]) -> list[Headers]:
+        messages = self._messages
+        return [_headers(messages[i]) for i in indices]
+
     @cached_property
     def timestamps_ms(self) -> list[int]:
         return [message.timestamp()[1] for message in self._messages]
@@ -51,17 +56,24 @@ class KafkaBatch:
 
 def _headers(message: Message) -> Headers:
     headers = cast("list[tuple[str, bytes | None]] | None", message.headers())
-    # A header without content is told from one with empty content by other clients; here both are empty.
-    return tuple((name, content or b"") for name, content in headers) if headers else ()
+    if not headers:
+        return ()
+    for _, content in headers:
+        if content is None:  # told from empty content by other clients; here both are empty
+            return [(name, content or b"") for name, content in headers]
+    return cast("Headers", headers)
 
 
-def in_batches(messages: list[Message]) -> list[KafkaBatch]:
-    """Records by partition, partitions in the order of their first record, records in the order they came.
+def in_batches(messages: list[Message], topic: str | None = None) -> list[KafkaBatch]:
+    """Records by partition, partitions in the order of their first record, records in the order they came. `topic`:
+    the topic of all of them, where it is known.
 
     They come in runs of one partition: a run is found at C speed and moved as a slice.
     """
-    topics = cast("list[str]", list(map(Message.topic, messages)))
     partitions = cast("list[int]", list(map(Message.partition, messages)))
+    if topic is not None and len(set(partitions)) == 1:
+        return [KafkaBatch(topic, partitions[0], messages)]
+    topics = [topic] * len(messages) if topic is not None else cast("list[str]", list(map(Message.topic, messages)))
     one_topic = len(set(topics)) == 1
     groups: dict[tuple[str, int], list[Message]] = {}
     start = 0

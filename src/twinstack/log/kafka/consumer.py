@@ -168,12 +168,18 @@ class KafkaConsumer:
                     self._told(error, message)
             messages = records
         batches: list[Batch] = []
-        for batch in in_batches(messages):
+        for batch in in_batches(messages, self._only_topic()):
             tp = TopicPartition(batch.topic, batch.partition)
             if tp in self._positions:
                 self._positions[tp] = batch.next_offset
                 batches.append(batch)
         return batches
+
+    def _only_topic(self) -> str | None:
+        """The topic of whatever comes, where it can be but one. A member may still get records of what it gave away
+        within the same call."""
+        topics = {tp.topic for tp in self._positions} if self._mode == "assigned" else ()
+        return next(iter(topics)) if len(topics) == 1 else None
 
     def _told(self, error: KafkaError, message: Message) -> None:
         """Events come as messages: ends of partitions, refusals, lost positions."""

@@ -123,7 +123,9 @@ def repeated(ask: Callable[[], T], *kinds: type[TwinstackError]) -> T:
 
 
 def to_headers(headers: Headers) -> KafkaHeaders | None:
-    return [*headers] if headers else None
+    if not headers:
+        return None
+    return headers if type(headers) is list else [*headers]
 
 
 def to_kafka(positions: Mapping[TopicPartition, int]) -> list[KafkaPartition]:

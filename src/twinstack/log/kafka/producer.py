@@ -46,7 +46,9 @@ SETTINGS: dict[str, Any] = {
 
 def size_of(value: bytes | None, key: bytes | None, headers: Headers) -> int:
     size = len(value or b"") + len(key or b"")
-    return size + sum(len(name) * 4 + len(content) + 4 for name, content in headers) if headers else size
+    for name, content in headers:
+        size += len(name) * 4 + len(content) + 4
+    return size
 
 
 def too_large(topic: str, size: int, limit: int) -> RecordTooLarge:
@@ -103,19 +105,19 @@ class KafkaProducer:
         self._since_poll = 0
 
     def send(self, record: OutRecord, on_delivery: DeliveryCallback | None = None) -> None:
-        limit = self._prepare(record.topic, reports=on_delivery is not None)
-        size = size_of(record.value, record.key, record.headers)
+        topic, value, key, headers, timestamp_ms, partition = record
+        limit = self._prepare(topic, reports=on_delivery is not None)
+        size = size_of(value, key, headers)
         if size > limit:
-            raise too_large(record.topic, size, limit)
-        self._produce(
-            record.topic,
-            record.value,
-            record.key,
-            -1 if record.partition is None else record.partition,
-            on_delivery=partial(self._report, on_delivery) if on_delivery else None,
-            timestamp=record.timestamp_ms or 0,
-            headers=to_headers(record.headers),
-        )
+            raise too_large(topic, size, limit)
+        report = partial(self._report, on_delivery) if on_delivery else None
+        place, own, when = -1 if partition is None else partition, to_headers(headers), timestamp_ms or 0
+        try:
+            # by place: names cost a quarter of the call
+            self._open().produce(topic, value, key, place, report, None, when, own)
+        except (BufferError, KafkaException):
+            # The slow way knows how to wait and how to begin anew.
+            self._produce(topic, value, key, place, on_delivery=report, timestamp=when, headers=own)
         self._since_poll += 1
         if self._since_poll >= _POLL_EVERY:
             self.poll()
@@ -135,20 +137,21 @@ class KafkaProducer:
         limit = self._prepare(topic, reports=on_delivery is not None)
         check_sizes(topic, values, keys if keys is not None else [key], headers, limit)
         report = partial(self._report, on_delivery) if on_delivery else None
+        own_keys: Sequence[bytes | None] = [key] * len(values) if keys is None else keys
+        own_headers = [None] * len(values) if headers is None else list(map(to_headers, headers))
         produce = self._open().produce
         for start in range(0, len(values), _POLL_EVERY):
-            chunk = range(start, min(start + _POLL_EVERY, len(values)))
-            for i in chunk:
-                own_key = key if keys is None else keys[i]
-                own_headers = None if headers is None else to_headers(headers[i])
+            chunk = slice(start, start + _POLL_EVERY)
+            for value, own_key, own in zip(values[chunk], own_keys[chunk], own_headers[chunk], strict=True):
                 try:
-                    if own_headers is None and report is None:
-                        produce(topic, values[i], own_key)
+                    if own is None and report is None:
+                        produce(topic, value, own_key)
                     else:
-                        produce(topic, values[i], own_key, on_delivery=report, headers=own_headers)
+                        # by place: names cost a quarter of the call
+                        produce(topic, value, own_key, -1, report, None, 0, own)
                 except (BufferError, KafkaException):
                     # The slow way knows how to wait and how to begin anew.
-                    self._produce(topic, values[i], own_key, -1, on_delivery=report, timestamp=0, headers=own_headers)
+                    self._produce(topic, value, own_key, -1, on_delivery=report, timestamp=0, headers=own)
                     produce = self._open().produce
             self.poll()
 
@@ -301,9 +304,12 @@ def check_sizes(
     limit: int,
 ) -> None:
     """All or none: raises RecordTooLarge before the first record is queued."""
-    largest = max(len(value or b"") for value in values) + max(len(key or b"") for key in keys)
-    if headers is not None:
-        largest += max(size_of(None, None, h) for h in headers)
+    # A bound over whole columns: the sizes one by one cost as much as sending the records.
+    largest = max(map(len, filter(None, values)), default=0) + max(map(len, filter(None, keys)), default=0)
+    if headers:
+        names = {name for own in headers for name, _ in own}
+        longest = max([len(content) for own in headers for _, content in own], default=0)
+        largest += max(map(len, headers)) * (max(map(len, names), default=0) * 4 + longest + 4)
     if largest <= limit:
         return
     for i, value in enumerate(values):

@@ -14,8 +14,6 @@ import sqlalchemy as sa
 from twinstack.core import limits
 from twinstack.core.errors import SettingsError
 
-BUSY_TIMEOUT_MS = 10_000
-
 
 def make_engine(url: str, *, pool_size: int = 8) -> sa.Engine:
     """The engine for `sqlite:/path/to/file` (also `sqlite:///...` and a bare path). Errors: SettingsError."""
@@ -24,6 +22,8 @@ def make_engine(url: str, *, pool_size: int = 8) -> sa.Engine:
     path = Path(url.removeprefix("sqlite:").removeprefix("//") or "store.sqlite").absolute()
     if not path.parent.is_dir():
         raise SettingsError(f"The folder {path.parent} of the store does not exist.", fix="Make it first.")
+    if not path.exists():
+        path.touch(mode=0o600)  # it holds the key of the headers; SQLite gives its side files the same mode
     import pysqlite3.dbapi2 as sqlite
 
     engine = sa.create_engine(
@@ -31,7 +31,7 @@ def make_engine(url: str, *, pool_size: int = 8) -> sa.Engine:
         module=sqlite,
         pool_size=pool_size,
         max_overflow=limits.SSE_CLIENTS_MAX,
-        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
+        connect_args={"timeout": limits.STORE_BUSY_MS_MAX / 1000, "check_same_thread": False},
     )
     sa.event.listen(engine, "connect", _configure)
     # pysqlite's own BEGIN is deferred and late; a transaction begins where we say so.
@@ -43,7 +43,7 @@ def _configure(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in (
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        f"busy_timeout={limits.STORE_BUSY_MS_MAX}",
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",

@@ -1,47 +1,41 @@
-"""Brings a store's tables to this version (alembic, migrations in the package)."""
+"""Brings a store's tables to this version.
+
+A new store gets its tables at once and one of this version is left alone, both without alembic: importing it takes as
+long as everything else of the store together, and nearly every start is one of these two.
+"""
 
 from __future__ import annotations
 
 import secrets
 import uuid
-from pathlib import Path
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from twinstack.core import limits
-from twinstack.core.errors import SettingsError
 from twinstack.sensorthings.store import tables
 
-MIGRATIONS = Path(__file__).parent / "migrations"
+HEAD = "0001"
+"""The newest revision of migrations/versions (a test compares)."""
+
+_VERSION = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
 
 
 def migrate(engine: sa.Engine) -> None:
-    """Runs the missing migrations in one transaction; processes that start together wait for each other.
+    """Makes or upgrades the tables in one transaction; processes that start together wait for each other.
 
     Errors: SettingsError when the store was written by a newer version.
     """
-    config = alembic_config()
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     with engine.connect().execution_options(immediate=True) as connection, connection.begin():
-        current = MigrationContext.configure(connection).get_current_revision()
-        if current is not None and current not in known:
-            raise SettingsError(
-                f"The store has the tables of a newer version ({current}).",
-                fix="Start it with that version, or restore the backup made before the upgrade.",
-            )
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        present = set(sa.inspect(connection).get_table_names())
+        if not present:
+            tables.metadata.create_all(connection)
+            _VERSION.create(connection)
+            connection.execute(sa.insert(_VERSION), {"version_num": HEAD})
+        elif _VERSION.name not in present or connection.execute(sa.select(_VERSION)).scalar() != HEAD:
+            from twinstack.sensorthings.store.upgrade import upgrade
+
+            upgrade(connection)
         _first_rows(connection)
-
-
-def alembic_config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    return config
 
 
 def _first_rows(connection: sa.Connection) -> None:

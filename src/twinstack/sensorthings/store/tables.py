@@ -23,7 +23,7 @@ metadata = sa.MetaData(
 
 # SQLite: INTEGER PRIMARY KEY is the rowid itself; BIGINT would make a second B-tree.
 _ID = BigInteger().with_variant(Integer(), "sqlite")
-_DOUBLE = sa.Double()
+_DOUBLE: sa.types.TypeEngine[float] = sa.Double()
 _CHAR = Text().with_variant(postgresql.CHAR(1), "postgresql")
 
 

@@ -1,0 +1,121 @@
+"""`twinstack demo`: three companies, five systems, their programs and six stream apps in one command."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+from twinstack.cli.address import DEMO_FOLDER, Data, demos_folder
+from twinstack.cli.output import Json, hint
+from twinstack.cli.server import LogChoice, Port, effective, serve, stops_cleanly
+from twinstack.core.errors import InvalidInput, NotFound
+
+if TYPE_CHECKING:
+    from twinstack.core.settings import Settings
+    from twinstack.platform.service import Platform
+    from twinstack.platform.supervisor import Child
+
+PROGRAMS = (
+    "CarFleet/Car1/car_1.py",
+    "CarFleet/Car2/car_2.py",
+    "WeatherService/demo_station_1/demo_station_1.py",
+    "WeatherService/demo_station_2/demo_station_2.py",
+    "WeatherService/forecast_service/forecast-service.py",
+    "Analytics/datastack_adapter.py",
+)
+
+
+def add_to(root: typer.Typer) -> None:
+    root.command("demo")(demo)
+
+
+def demo(
+    port: Port = None,
+    data: Data = None,
+    log: LogChoice = None,
+    reset: Annotated[bool, typer.Option("--reset", help="Begin with an empty folder.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Credentials for everyone.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the demo: cars, weather stations and analysts exchange data at http://localhost:1908."""
+    from twinstack.platform.folder import Folder
+    from twinstack.platform.policy import Mode
+
+    if strict:
+        raise InvalidInput("There are no accounts yet that --strict could ask for.", fix="Leave --strict out.")
+    folder = demos_folder()
+    settings = effective(port, data or DEMO_FOLDER, log)
+    if reset:
+        _reset(Folder(settings.data))
+    with stops_cleanly(), _kafka(settings) as log_address:
+        settings = msgspec.structs.replace(settings, log=log_address)
+        serve(settings, Mode.DEMO, as_json=as_json, programs=lambda platform: start(platform, folder))
+
+
+@contextlib.contextmanager
+def _kafka(settings: Settings) -> Iterator[str]:
+    """The log's address; with `--log kafka` that of a node in the data folder, which runs as long as the demo."""
+    if settings.log != "kafka":
+        yield settings.log
+        return
+    from twinstack.log.kafka import node
+    from twinstack.platform.folder import Folder
+    from twinstack.platform.policy import Mode
+
+    data_folder = Folder(settings.data)
+    data_folder.acquire(Mode.DEMO)  # before Java starts in a folder that is not ours
+    data_folder.release()
+    kafka = settings.data / "kafka"
+    try:
+        ports = None if (kafka / "cluster.json").exists() else node.free_ports(1)
+        yield node.start(1, kafka, ports, progress=hint).bootstrap
+    finally:
+        node.stop(kafka, progress=hint)
+
+
+def _reset(folder: Any) -> None:
+    from twinstack.platform.policy import Mode
+
+    made_by = folder.mode()
+    if made_by is None:
+        return
+    if made_by is not Mode.DEMO:
+        raise InvalidInput(f"{folder.path} was not made by the demo, so --reset leaves it.", fix="Name another --data.")
+    if (folder.path / "kafka" / "cluster.json").exists():
+        from twinstack.log.kafka import node
+
+        node.stop(folder.path / "kafka", progress=hint)
+    folder.delete()
+
+
+async def start(platform: Platform, folder: Path) -> list[Child]:
+    """Systems and apps of the demo, then its programs; what is there already is left as it is."""
+    from starlette.concurrency import run_in_threadpool
+
+    from twinstack.platform.apps import NewApp
+    from twinstack.platform.supervisor import Child
+
+    for company in _read(folder / "systems.json")["companies"]:
+        for system in company["systems"]:
+            await run_in_threadpool(platform.systems.ensure, system)
+    for wanted in _read(folder / "apps.json")["apps"]:
+        await platform.deploy(NewApp(**wanted))
+    address = ["--server", platform.url, *([] if platform.settings.embedded else ["--kafka", platform.settings.log])]
+    return [
+        Child(Path(program).stem, str(folder / program), address, kind="program", cwd=platform.folder.path)
+        for program in PROGRAMS
+    ]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise NotFound(f"{path} cannot be read: {error}.", fix="Install the package again.") from None
+    return document

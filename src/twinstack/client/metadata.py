@@ -1,0 +1,136 @@
+"""Where a client registers its instances and finds Datastreams: the seam, and its implementation over HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import msgspec
+
+from twinstack.client.http import HttpServer
+from twinstack.core.errors import NotFound, TwinstackError, UnknownSystem
+
+Entity = dict[str, Any]
+"""A Datastream: `@iot.id`, `name`, `observationType`, `unitOfMeasurement`, and in full `Thing`, `Sensor`,
+`ObservedProperty`; `log_key` where it differs from the name."""
+
+_EXPAND = "Thing,Sensor,ObservedProperty"
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What `register` did: local name -> entity; each carries `status` created, changed or unchanged."""
+
+    system: str
+    things: Mapping[str, Entity]
+    sensors: Mapping[str, Entity]
+    datastreams: Mapping[str, Entity]
+    created_system: bool = False
+    statuses: Mapping[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        sections = {"Things": self.things, "Sensors": self.sensors, "Datastreams": self.datastreams}
+        statuses = {
+            f"{section}.{local}": str(entity.get("status", "unchanged"))
+            for section, entities in sections.items()
+            for local, entity in entities.items()
+        }
+        object.__setattr__(self, "statuses", statuses)
+
+    def count(self, status: str) -> int:
+        return sum(1 for s in self.statuses.values() if s == status)
+
+    def __str__(self) -> str:
+        counts = (f"{self.count(s)} {s}" for s in ("created", "changed", "unchanged") if self.count(s))
+        return ", ".join(counts) or "nothing to register"
+
+
+class Metadata(Protocol):
+    """All calls are made from one thread at a time."""
+
+    def register(self, client_name: str, document: Mapping[str, Any]) -> Registration:
+        """Upsert by name. Errors: InvalidInstances, UnknownSystem, PermissionDenied, Unreachable, TimedOut."""
+        ...
+
+    def find(self, names: Sequence[str]) -> dict[str, Entity]:
+        """Full name -> Datastream; names that nobody knows, or that may not be seen, are left out."""
+        ...
+
+    def get(self, datastream_id: int) -> Entity | None: ...
+
+    def ping(self, timeout_s: float) -> None:
+        """Errors: Unreachable that names the address, within the time-out."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class HttpMetadata:
+    """The platform's registration and its SensorThings API."""
+
+    def __init__(self, server: HttpServer, system: str) -> None:
+        self._server = server
+        self._system = system
+
+    def register(self, client_name: str, document: Mapping[str, Any]) -> Registration:
+        body = json.dumps({"client": client_name, "instances": document}).encode()
+        path = f"/api/v1/systems/{quote(self._system)}/instances"
+        try:
+            answer = self._server.request("POST", path, body=body, headers={"Content-Type": "application/json"})
+        except NotFound as error:
+            raise UnknownSystem(
+                f"The system '{self._system}' is not known at {self._server.shown}: {error.message}",
+                fix=error.fix or f"Create it: twinstack system add {self._system}",
+                reply=error.fields.get("reply"),
+            ) from None
+        reply = _decode(answer.content, self._server.shown)
+        return Registration(
+            system=str(reply.get("system", self._system)),
+            things=reply.get("Things", {}),
+            sensors=reply.get("Sensors", {}),
+            datastreams=reply.get("Datastreams", {}),
+            created_system=bool(reply.get("created_system", False)),
+        )
+
+    def find(self, names: Sequence[str]) -> dict[str, Entity]:
+        found: dict[str, Entity] = {}
+        for name in names:
+            literal = name.replace("'", "''")
+            query = {"$filter": f"name eq '{literal}'", "$expand": _EXPAND, "$top": "1"}
+            answer = self._server.request("GET", "/v1.1/Datastreams", query=query)
+            for entity in _decode(answer.content, self._server.shown).get("value", []):
+                found[name] = entity
+        return found
+
+    def get(self, datastream_id: int) -> Entity | None:
+        try:
+            answer = self._server.request("GET", f"/v1.1/Datastreams({int(datastream_id)})", query={"$expand": _EXPAND})
+        except NotFound:
+            return None
+        return _decode(answer.content, self._server.shown)
+
+    def ping(self, timeout_s: float) -> None:
+        try:
+            self._server.request("GET", "/v1.1", timeout_s=timeout_s)
+        except TwinstackError as error:
+            if "status" not in error.fields:
+                raise
+            # it answered: whether this client may read is decided call by call
+
+    def close(self) -> None:
+        self._server.close()
+
+
+def _decode(content: bytes, shown: str) -> dict[str, Any]:
+    try:
+        reply = msgspec.json.decode(content)
+    except msgspec.DecodeError:
+        reply = None
+    if not isinstance(reply, dict):
+        raise NotFound(
+            f"{shown} answers, but not as a server of the platform.", fix="Point gost_servers at `twinstack up`."
+        )
+    return reply

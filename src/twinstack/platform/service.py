@@ -1,0 +1,186 @@
+"""The platform of one server process: log, store, systems, apps, live values and child processes, opened together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from twinstack.core import limits
+from twinstack.core.instances import load_instances
+from twinstack.core.names import DEFAULT_SYSTEM, check_client_name
+from twinstack.core.settings import Settings
+from twinstack.log.connect import connect
+from twinstack.log.seam import Log
+from twinstack.platform.apps import Apps, NewApp, child_name, uid_of_child
+from twinstack.platform.catalogue import META_WAIT_S, LogKeys, check_text, counts, descriptions, wait_for_meta
+from twinstack.platform.folder import Folder
+from twinstack.platform.live import Live
+from twinstack.platform.policy import Mode
+from twinstack.platform.supervisor import Child, Supervisor
+from twinstack.platform.systems import Systems
+from twinstack.sensorthings.store import Store, open_store
+from twinstack.sensorthings.store.register import RegisterResult
+
+log = logging.getLogger(__name__)
+
+WORKERS = ("archive", "outbox")
+TOKEN_ENV = "TWINSTACK_TOKEN"  # noqa: S105  (the name of a variable)
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What pages, API and commands work with. Use from the event loop's thread unless a part says otherwise."""
+
+    settings: Settings
+    mode: Mode
+    folder: Folder
+    port: int
+    token: str
+    epoch: str
+    log: Log
+    store: Store
+    log_keys: LogKeys
+    systems: Systems
+    apps: Apps
+    live: Live
+    supervisor: Supervisor
+
+    @classmethod
+    def open(cls, settings: Settings, mode: Mode, folder: Folder, port: int) -> Platform:
+        """Opens log and store; starts the live thread. Errors: Unreachable, SettingsError, StorageFull."""
+        token = secrets.token_urlsafe(32)
+        shared = _open_log(settings, folder)
+        try:
+            shared.ping(limits.BROKER_PROBE_MS_MAX / 1000)
+            store = open_store(settings.store_url)
+            store.migrate()
+        except BaseException:
+            shared.close()
+            raise
+        systems = Systems(store, shared.admin(), settings)
+        systems.repair()
+        if mode.lab:
+            systems.ensure(DEFAULT_SYSTEM)
+        address = f"http://127.0.0.1:{port}" if settings.embedded else settings.log
+
+        def check(new: NewApp) -> object:
+            return check_text(store, new.text, new.sources, new.target)
+
+        apps = Apps(store, shared, systems, check, address, token if settings.embedded else None)
+        live = Live(shared, lambda system: descriptions(store, system))
+        live.start()
+
+        def on_line(name: str, line: dict[str, Any]) -> None:
+            if (uid := uid_of_child(name)) is not None:
+                apps.on_line(uid, line)
+
+        def on_state(name: str, state: str, reason: str) -> None:
+            if (uid := uid_of_child(name)) is not None:
+                apps.on_child(uid, state, reason)
+
+        supervisor = Supervisor(folder.logs_path, on_line=on_line, on_state=on_state)
+        epoch = f"{time.time_ns() // 1_000_000:x}"
+        keys = LogKeys(store)
+        return cls(settings, mode, folder, port, token, epoch, shared, store, keys, systems, apps, live, supervisor)
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.port}"
+
+    @property
+    def address(self) -> str:
+        """The log, as child processes reach it."""
+        return f"http://127.0.0.1:{self.port}" if self.settings.embedded else self.settings.log
+
+    def announce(self) -> None:
+        self.folder.announce(self.port, self.mode, self.token, self.settings.log)
+
+    # --- child processes --------------------------------------------------------------------------------------------
+    async def start_children(self) -> None:
+        arguments = ("--store", self.settings.store_url, "--log", self.address)
+        for name in WORKERS:
+            self._start(Child(name, f"twinstack.bridges.{name}", arguments))
+        for row in await asyncio.to_thread(self.apps.load):
+            self._start(self.apps.child(row))
+
+    def _start(self, child: Child) -> None:
+        environment = {**child.environment, TOKEN_ENV: self.token}
+        self.supervisor.start(
+            Child(child.name, child.target, child.arguments, environment, child.kind, child.stdin, child.cwd)
+        )
+
+    async def stop_children(self) -> None:
+        """Those who write first, those who store what was written last."""
+        for kind in ("program", "app", "worker"):
+            await self.supervisor.stop_kind(kind)
+
+    # --- registration -----------------------------------------------------------------------------------------------
+    def register(
+        self, name: str, client: str, document: Mapping[str, Any], *, dry_run: bool = False
+    ) -> tuple[bool, RegisterResult]:
+        """Registers an instance file; `(system created now, result)`. For a worker thread.
+
+        In lab mode a well-formed unknown system is created, unless it is a dry run.
+        Errors: InvalidName, InvalidInstances, UnknownSystem.
+        """
+        check_client_name(client)
+        instances = load_instances(document, name)
+        created = False
+        if self.mode.lab and not dry_run:
+            created = self.systems.ensure(name)
+        else:
+            self.systems.require(name)
+        result = self.store.register_instances(instances, client, dry_run=dry_run).result()
+        fresh = [d.entity["log_key"] for d in result.datastreams.values() if d.status == "created"]
+        if fresh and not dry_run:
+            self.apps.share_new(name)
+            if not wait_for_meta(self.log, name, fresh, META_WAIT_S):
+                log.warning("%s.meta has not got all of %d new Datastreams after %g s", name, len(fresh), META_WAIT_S)
+        return created, result
+
+    # --- apps -------------------------------------------------------------------------------------------------------
+    async def deploy(self, new: NewApp, author: str = "lab") -> dict[str, Any]:
+        """Errors: those of Apps.deploy."""
+        before = {app["uid"]: app["revision"] for app in self.apps.states()}
+        row = await asyncio.to_thread(self.apps.deploy, new, author)
+        running = self.supervisor.states().get(child_name(row.uid), {}).get("state")
+        if before.get(row.uid) not in (None, row.revision):
+            await self.supervisor.stop(child_name(row.uid))
+        if before.get(row.uid) != row.revision or running in (None, "idle", "crashed"):
+            self._start(self.apps.child(row))
+        return self.apps.get(row.uid)
+
+    async def stop_app(self, uid: str) -> dict[str, Any]:
+        """Errors: NotFound."""
+        await asyncio.to_thread(self.apps.set_wanted, uid, "stopped")
+        await self.supervisor.stop(child_name(uid))
+        return self.apps.get(uid)
+
+    async def restart_app(self, uid: str) -> dict[str, Any]:
+        """Errors: NotFound."""
+        row = await asyncio.to_thread(self.apps.set_wanted, uid, "running")
+        await self.supervisor.stop(child_name(uid))
+        self._start(self.apps.child(row))
+        return self.apps.get(uid)
+
+    def count_datastreams(self) -> dict[str, int]:
+        """system -> number of its own Datastreams; for a worker thread."""
+        return counts(self.store)
+
+    def close(self) -> None:
+        self.live.stop()
+        self.log.close()
+        self.store.close()
+
+
+def _open_log(settings: Settings, folder: Folder) -> Log:
+    if not settings.embedded:
+        return connect(settings.log, client_id="twinstack")
+    from twinstack.log.embedded import EmbeddedLog
+
+    return EmbeddedLog(folder.log_path, fsync=settings.fsync)

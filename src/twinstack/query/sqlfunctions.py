@@ -1,0 +1,44 @@
+"""SQL functions whose spelling differs between databases: one `@compiles` for each database of the store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+_FORMATS = {"year": "'%Y'", "month": "'%m'", "day": "'%d'"}
+
+
+class Position(FunctionElement[int]):
+    """Where the second text begins in the first, from 1; 0 when it is not there."""
+
+    type = sa.Integer()
+    inherit_cache = True
+    name = "position"
+
+
+@compiles(Position, "sqlite")
+def _position_sqlite(element: Position, compiler: Any, **kw: Any) -> str:
+    return f"instr({compiler.process(element.clauses, **kw)})"
+
+
+class CalendarPart(FunctionElement[int]):
+    """year, month or day (UTC) of an instant in microseconds since 1970."""
+
+    type = sa.Integer()
+    inherit_cache = False  # `part` is no part of SQLAlchemy's cache key
+    name = "calendar_part"
+
+    def __init__(self, part: str, us: sa.ColumnElement[Any]) -> None:
+        self.part = part
+        super().__init__(us)
+
+
+@compiles(CalendarPart, "sqlite")
+def _calendar_sqlite(element: CalendarPart, compiler: Any, **kw: Any) -> str:
+    us = compiler.process(element.clauses, **kw)
+    # Integer division cuts towards zero; minus one second for a negative fraction makes it a floor.
+    seconds = f"({us} / 1000000 - ({us} % 1000000 < 0))"
+    return f"CAST(strftime({_FORMATS[element.part]}, {seconds}, 'unixepoch') AS INTEGER)"

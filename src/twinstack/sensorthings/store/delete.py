@@ -1,0 +1,164 @@
+"""DELETE with its cascades (OGC 18-088, 10.4). A cascade never leaves a system, because links never do.
+
+The row of `datastream_stat` goes first: it is the lock that inserts take. A Datastream with more Observations than
+one transaction should hold disappears at once (`dead_datastream` hides its rows); `sweep` deletes them in slices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from twinstack.core import limits
+from twinstack.sensorthings.model import (
+    DATASTREAM,
+    FEATURE,
+    HISTORICAL_LOCATION,
+    LOCATION,
+    OBSERVATION,
+    OBSERVED_PROPERTY,
+    SENSOR,
+    THING,
+    EntityType,
+)
+from twinstack.sensorthings.store import aggregates, features, moves, rows, systems
+from twinstack.sensorthings.store.context import WriteContext
+from twinstack.sensorthings.store.tables import (
+    datastream,
+    datastream_feature,
+    datastream_property,
+    datastream_stat,
+    dead_datastream,
+    historical_location,
+    historical_location_location,
+    observation,
+    thing_location,
+)
+from twinstack.sensorthings.store.transaction import Tx
+from twinstack.sensorthings.store.update import check_etag, settle_features
+
+
+def delete(tx: Tx, entity: EntityType, entity_id: int, ctx: WriteContext, if_match: str | None = None) -> None:
+    """Errors: NotFound, PermissionDenied (a received copy), Stale."""
+    row = rows.load_own(tx.connection, entity, entity_id, ctx)
+    check_etag(entity, row, if_match)
+    remove(tx, entity, entity_id)
+
+
+def remove(tx: Tx, entity: EntityType, entity_id: int) -> None:
+    _REMOVE[entity.name](tx, entity_id)
+
+
+def _row(tx: Tx, entity: EntityType, entity_id: int) -> None:
+    table = rows.table_of(entity)
+    tx.connection.execute(sa.delete(table).where(table.c.id == entity_id))
+    rows.drop_name(tx.connection, entity, entity_id)
+
+
+def _thing(tx: Tx, thing_id: int) -> None:
+    for datastream_id in moves.datastreams_of(tx.connection, "thing", thing_id):
+        _datastream(tx, datastream_id)
+    h = historical_location.c
+    for history_id in tx.connection.execute(sa.select(h.id).where(h.thing_id == thing_id)).scalars().all():
+        _historical_location(tx, history_id)
+    moves.place(tx, thing_id, ())
+    _row(tx, THING, thing_id)
+
+
+def _location(tx: Tx, location_id: int) -> None:
+    touched = moves.datastreams_of(tx.connection, "location", location_id)
+    c = historical_location_location.c
+    having = sa.select(c.historical_location_id).where(c.location_id == location_id)
+    for history_id in tx.connection.execute(having).scalars().all():
+        _historical_location(tx, history_id)
+    tx.connection.execute(sa.delete(thing_location).where(thing_location.c.location_id == location_id))
+    features.detach_generated(tx.connection, location_id)
+    _row(tx, LOCATION, location_id)
+    moves.touch(tx, touched)
+
+
+def _historical_location(tx: Tx, history_id: int) -> None:
+    c = historical_location_location.c
+    tx.connection.execute(sa.delete(historical_location_location).where(c.historical_location_id == history_id))
+    _row(tx, HISTORICAL_LOCATION, history_id)
+
+
+def _sensor(tx: Tx, sensor_id: int) -> None:
+    for datastream_id in moves.datastreams_of(tx.connection, "sensor", sensor_id):
+        _datastream(tx, datastream_id)
+    _row(tx, SENSOR, sensor_id)
+
+
+def _observed_property(tx: Tx, property_id: int) -> None:
+    for datastream_id in moves.datastreams_of(tx.connection, "observed_property", property_id):
+        _datastream(tx, datastream_id)
+    _row(tx, OBSERVED_PROPERTY, property_id)
+
+
+def _datastream(tx: Tx, datastream_id: int) -> None:
+    connection = tx.connection
+    row = rows.load(connection, DATASTREAM, datastream_id)
+    stat = sa.delete(datastream_stat).where(datastream_stat.c.datastream_id == datastream_id)
+    n = connection.execute(stat.returning(datastream_stat.c.n)).scalar_one_or_none() or 0
+    if n > limits.CASCADE_ROWS_MAX:
+        connection.execute(sa.insert(dead_datastream), {"datastream_id": datastream_id})
+    else:
+        connection.execute(sa.delete(observation).where(observation.c.datastream_id == datastream_id))
+    for table in (datastream_feature, datastream_property):
+        connection.execute(sa.delete(table).where(table.c.datastream_id == datastream_id))
+    # Received copies stay, frozen: what was shared was shared.
+    connection.execute(
+        sa.update(datastream)
+        .where(datastream.c.copy_of == datastream_id)
+        .values(ended=True, version=datastream.c.version + 1)
+    )
+    tx.outgoing.gone.append((systems.by_id(connection, row.system_id).name, row.log_key))
+    _row(tx, DATASTREAM, datastream_id)
+
+
+def _feature(tx: Tx, feature_id: int) -> None:
+    connection = tx.connection
+    c = datastream_feature.c
+    having = connection.execute(sa.select(c.datastream_id).where(c.feature_id == feature_id)).scalars().all()
+    connection.execute(sa.delete(datastream_feature).where(c.feature_id == feature_id))
+    for datastream_id in sorted(having):
+        connection.execute(
+            sa.delete(observation).where(
+                observation.c.datastream_id == datastream_id, observation.c.feature_id == feature_id
+            )
+        )
+        aggregates.recompute(connection, datastream_id)
+    features.recompute_box(connection, having)
+    _row(tx, FEATURE, feature_id)
+
+
+def _observation(tx: Tx, observation_id: int) -> None:
+    gone = sa.delete(observation).where(observation.c.id == observation_id)
+    row = tx.connection.execute(gone.returning(*observation.c)).one()
+    aggregates.forget(tx.connection, row)
+    settle_features(tx, {row.datastream_id}, {row.feature_id})
+
+
+_REMOVE: dict[str, Callable[[Tx, int], None]] = {
+    THING.name: _thing,
+    LOCATION.name: _location,
+    HISTORICAL_LOCATION.name: _historical_location,
+    DATASTREAM.name: _datastream,
+    SENSOR.name: _sensor,
+    OBSERVED_PROPERTY.name: _observed_property,
+    OBSERVATION.name: _observation,
+    FEATURE.name: _feature,
+}
+
+
+def sweep(tx: Tx) -> bool:
+    """Deletes one slice of the rows of deleted Datastreams; True while more may be left."""
+    dead = tx.connection.execute(sa.select(dead_datastream.c.datastream_id).limit(1)).scalar_one_or_none()
+    if dead is None:
+        return False
+    o = observation.c
+    some = sa.select(o.id).where(o.datastream_id == dead).limit(limits.CASCADE_SLICE_ROWS)
+    if tx.connection.execute(sa.delete(observation).where(o.id.in_(some))).rowcount < limits.CASCADE_SLICE_ROWS:
+        tx.connection.execute(sa.delete(dead_datastream).where(dead_datastream.c.datastream_id == dead))
+    return True

@@ -1,0 +1,192 @@
+"""The outbox: what one commit adds to the log, packed into one row per shard, in commit order.
+
+A row's `seq` comes from `outbox_head` inside the commit, so that each shard's rows are numbered gaplessly in the
+order of the commits; a sequence of the database would be taken before the commit, and a poller would skip late rows.
+"""
+
+from __future__ import annotations
+
+import hmac
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+import zstandard
+
+from twinstack.core import ids, limits, names
+from twinstack.core.errors import InvalidRecord
+from twinstack.sensorthings.store.prepared import Prepared
+from twinstack.sensorthings.store.tables import outbox, outbox_head
+
+TS_ID, TS_STORE = "ts-id", "ts-store"
+_ZSTD_LEVEL = 1
+_HMAC_BYTES = 16
+
+
+def shard_of(system: str) -> int:
+    """The shard of a system, 0 to 7: the same in every process and version (hash() is not)."""
+    return zlib.crc32(names.collision_key(system).encode()) % limits.OUTBOX_SHARDS
+
+
+class Payload(msgspec.Struct, array_like=True):
+    """Columns of one packed row. `topics[i]` of record i is an index into `topic_names`.
+
+    An empty `ts_ids[i]`: no client made one, it follows from the store and the Observation's id. `meta` are ids of
+    Datastreams whose entity changed: (system, datastream id); the publisher renders them when it sends. `gone` are
+    (system, log key) of deleted ones, sent as tombstones.
+    """
+
+    topic_names: list[str]
+    topics: list[int]
+    keys: list[str]
+    values: list[bytes]
+    observation_ids: list[int]
+    ts_ids: list[str]
+    meta: list[tuple[str, int]] = []
+    gone: list[tuple[str, str]] = []
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Payload).decode
+
+
+def pack(payload: Payload) -> bytes:
+    return zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(_encode(payload))
+
+
+def unpack(data: bytes) -> Payload:
+    return _decode(zstandard.ZstdDecompressor().decompress(data))
+
+
+class LogRecord(NamedTuple):
+    """One Observation on its way to the log."""
+
+    system: str
+    key: str
+    value: bytes
+    observation_id: int
+    ts_id: str
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """What the transaction under way will write to the outbox. `mark` and `back_to` follow its savepoints."""
+
+    records: list[LogRecord] = field(default_factory=list)
+    meta: list[tuple[str, int]] = field(default_factory=list)
+    gone: list[tuple[str, str]] = field(default_factory=list)
+
+    def mark(self) -> tuple[int, int, int]:
+        return len(self.records), len(self.meta), len(self.gone)
+
+    def back_to(self, mark: tuple[int, int, int]) -> None:
+        del self.records[mark[0] :]
+        del self.meta[mark[1] :]
+        del self.gone[mark[2] :]
+
+    def payloads(self) -> dict[int, Payload]:
+        by_shard: dict[int, Payload] = {}
+        shards: dict[str, tuple[Payload, int]] = {}
+        for record in self.records:
+            if (place := shards.get(record.system)) is None:
+                payload = by_shard.setdefault(shard_of(record.system), Payload([], [], [], [], [], []))
+                place = shards[record.system] = (payload, len(payload.topic_names))
+                payload.topic_names.append(f"{record.system}.int")
+            payload, topic = place
+            payload.topics.append(topic)
+            payload.keys.append(record.key)
+            payload.values.append(record.value)
+            payload.observation_ids.append(record.observation_id)
+            payload.ts_ids.append(record.ts_id)
+        for system, datastream_id in sorted(set(self.meta)):
+            by_shard.setdefault(shard_of(system), Payload([], [], [], [], [], [])).meta.append((system, datastream_id))
+        for system, key in self.gone:
+            by_shard.setdefault(shard_of(system), Payload([], [], [], [], [], [])).gone.append((system, key))
+        return by_shard
+
+
+_NEXT_SEQ = Prepared(
+    sa.update(outbox_head)
+    .where(outbox_head.c.shard == sa.bindparam("of_shard"))
+    .values(seq=outbox_head.c.seq + 1, waiting_bytes=outbox_head.c.waiting_bytes + sa.bindparam("more"))
+    .returning(outbox_head.c.seq)
+)
+
+
+_INSERT = Prepared(sa.insert(outbox))
+_WAITING = Prepared(sa.select(sa.func.coalesce(sa.func.sum(outbox_head.c.waiting_bytes), 0)))
+
+
+def write(connection: sa.Connection, outgoing: Outgoing) -> None:
+    """Writes what waits, one row per shard, shards in order: every writer locks the heads in the same order."""
+    for shard, payload in sorted(outgoing.payloads().items()):
+        data = pack(payload)
+        ((seq,),) = _NEXT_SEQ.rows(connection, of_shard=shard, more=len(data))
+        _INSERT.run(connection, shard=shard, seq=seq, payload=data)
+
+
+def waiting_bytes(connection: sa.Connection) -> int:
+    return int(_WAITING.rows(connection)[0][0])
+
+
+def read(connection: sa.Connection, shard: int, after_seq: int, limit: int) -> list[tuple[int, Payload]]:
+    """Up to `limit` rows behind `after_seq`, in order."""
+    rows = connection.execute(
+        sa.select(outbox.c.seq, outbox.c.payload)
+        .where(outbox.c.shard == shard, outbox.c.seq > after_seq)
+        .order_by(outbox.c.seq)
+        .limit(limit)
+    )
+    return [(seq, unpack(payload)) for seq, payload in rows]
+
+
+def delete(connection: sa.Connection, shard: int, upto: int) -> int:
+    """Deletes the rows up to `upto`; returns how many."""
+    where = (outbox.c.shard == shard) & (outbox.c.seq <= upto)
+    count, size = connection.execute(
+        sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(sa.func.length(outbox.c.payload)), 0)).where(where)
+    ).one()
+    if count:
+        connection.execute(sa.delete(outbox).where(where))
+        connection.execute(
+            sa.update(outbox_head)
+            .where(outbox_head.c.shard == shard)
+            .values(waiting_bytes=outbox_head.c.waiting_bytes - size)
+        )
+    return int(count)
+
+
+def sign(header_key: bytes, store_uuid: str, observation_id: int, key: bytes, value: bytes) -> bytes:
+    """The `ts-store` header: `<store uuid> <observation id> <HMAC>`. The HMAC covers key and value, so that nobody
+    keeps another record out of the history with a header he has seen."""
+    message = b"%d\0%b\0%b" % (observation_id, key, value)
+    mac = hmac.digest(header_key, message, "sha256")[:_HMAC_BYTES].hex()
+    return f"{store_uuid} {observation_id} {mac}".encode()
+
+
+def verify(header_key: bytes, store_uuid: str, header: bytes, key: bytes | None, value: bytes | None) -> bool:
+    """Whether `header` is this store's own signature of the record."""
+    try:
+        uuid, number, _ = header.decode("ascii").split(" ")
+        expected = sign(header_key, store_uuid, int(number), key or b"", value or b"")
+    except (ValueError, UnicodeDecodeError):
+        return False
+    return uuid == store_uuid and hmac.compare_digest(header, expected)
+
+
+def headers_of(header_key: bytes, store_uuid: str, payload: Payload) -> list[Sequence[tuple[str, bytes]]]:
+    """The headers of each record of a payload, in order."""
+    if not len(payload.keys) == len(payload.values) == len(payload.observation_ids) == len(payload.ts_ids):
+        raise InvalidRecord("An outbox row has columns of different lengths.", reason="outbox")
+    return [
+        (
+            (TS_ID, (ts_id or ids.derived_id(store_uuid, str(number))).encode()),
+            (TS_STORE, sign(header_key, store_uuid, number, key.encode(), value)),
+        )
+        for key, value, number, ts_id in zip(
+            payload.keys, payload.values, payload.observation_ids, payload.ts_ids, strict=True
+        )
+    ]

@@ -1,0 +1,162 @@
+"""From text to plan: the sources with their views, the condition, and what of the records must be read for it."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from twinstack.core import names
+from twinstack.core.errors import InvalidName, QueryError
+from twinstack.query import streamsql
+from twinstack.query.streamsql import STAR, CheckedQuery, Query, SourceRef
+from twinstack.query.streamsql.catalogue import METADATA
+from twinstack.streams.catalogue import Catalogue, Datastream
+from twinstack.streams.filter import Filter
+from twinstack.streams.spec import AppSpec
+from twinstack.streams.view import EVERYTHING, View
+
+Attributes = Callable[[Sequence[str]], Iterable[str]]
+"""The names of attributes that the last records of these topics had."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePlan:
+    """One topic that is read, and the view that stands directly above the read."""
+
+    topic: str
+    system: str
+    view: View = EVERYTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    spec: AppSpec
+    checked: CheckedQuery
+    sources: tuple[SourcePlan, ...]
+    catalogue: Catalogue
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        return tuple(source.topic for source in self.sources)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the text, the sources and the target: what a state of the app would depend on."""
+        parts = (self.spec.text.strip(), self.spec.target, *self.topics)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+    @property
+    def reads_metadata(self) -> bool:
+        """Whether a record's Datastream must be known to judge it."""
+        read = self.checked.columns.union(*(source.view.columns for source in self.sources))
+        return bool(read & frozenset(METADATA))
+
+    def operator(
+        self, *, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+    ) -> Filter:
+        return Filter(
+            self.spec,
+            self.checked,
+            [(source.topic, source.system, source.view) for source in self.sources],
+            self.catalogue,
+            reads_metadata=self.reads_metadata,
+            clock=clock,
+            sleep=sleep,
+        )
+
+
+def make_plan(
+    spec: AppSpec,
+    catalogue: Catalogue,
+    *,
+    views: Callable[[str], View] = lambda topic: EVERYTHING,
+    attributes: Attributes | None = None,
+) -> Plan:
+    """The plan of the app's text. `views` gives the view of a topic. `attributes` is asked only if the text reads a
+    column that no Datastream registered.
+
+    Errors: QueryError with place and fix; those of the log when the catalogue is read.
+    """
+    query = streamsql.parse(spec.text)
+    sources = tuple(SourcePlan(ref.topic, ref.system, views(ref.topic)) for ref in _sources(spec, query))
+    datastreams = _datastreams(catalogue, sources)
+    try:
+        checked = streamsql.check(query, _as_columns(datastreams))
+    except QueryError:
+        seen = frozenset(attributes([s.topic for s in sources])) if attributes is not None else frozenset()
+        if not seen:
+            raise
+        checked = streamsql.check(query, _as_columns(datastreams, seen))
+    return Plan(spec, checked, sources, catalogue)
+
+
+def _sources(spec: AppSpec, query: Query) -> list[SourceRef]:
+    """The topics of FROM: `*` is every source system's own data. Errors: QueryError."""
+    named = query.side.sources
+    refs = [SourceRef(system) for system in spec.sources] if named is STAR else list(named)
+    wanted: dict[str, SourceRef] = {}
+    for ref in refs:
+        try:
+            names.parse_system(ref.system, allow_reserved=True)
+        except InvalidName as error:
+            raise query.source.error(error.message, ref.span, expected="a system", fix=error.fix) from None
+        if ref.system not in spec.sources:
+            raise query.source.error(
+                f"'{ref.system}' is no source of this app.",
+                ref.span,
+                fix=f"Sources are {', '.join(spec.sources)}; add the system to them.",
+            )
+        if ref.topic == spec.target_topic:
+            raise query.source.error(
+                f"The app writes '{ref.topic}': it would read its own output without an end.",
+                ref.span,
+                fix=f"Read {ref.system}, or choose another target.",
+            )
+        wanted.setdefault(ref.topic, ref)
+    return list(wanted.values())
+
+
+def _datastreams(catalogue: Catalogue, sources: Sequence[SourcePlan]) -> list[Datastream]:
+    """What the sources' catalogues know: of `.int` the system's own, of `.ext` also what it received."""
+    known = catalogue.snapshot([source.system for source in sources])
+    found: dict[tuple[str, str], Datastream] = {}
+    for source in sources:
+        for datastream in known[source.system].by_key.values():
+            if datastream.system == source.system or source.topic.endswith(".ext"):
+                found[source.topic, datastream.log_key] = datastream
+    return list(found.values())
+
+
+def _as_columns(datastreams: Sequence[Datastream], attributes: Iterable[str] = ()) -> streamsql.Catalogue:
+    seen = dict.fromkeys(attributes, "any")
+    made = tuple(
+        streamsql.CatalogueDatastream(
+            name=d.name,
+            full_name=d.full_name,
+            system=d.system,
+            thing=d.thing,
+            datastream=d.datastream,
+            observed_property=d.observed_property,
+            unit=d.unit or "",
+            result_kind=_result_kind(d.observation_type),
+            attributes={**seen, **dict.fromkeys(d.attributes, "any")},
+        )
+        for d in datastreams
+    )
+    if seen and not made:
+        made = (streamsql.CatalogueDatastream(name="", attributes=seen),)
+    return streamsql.Catalogue(made)
+
+
+_RESULT_KINDS = {
+    "OM_Measurement": "float",
+    "OM_CountObservation": "int",
+    "OM_TruthObservation": "bool",
+    "OM_CategoryObservation": "string",
+}
+
+
+def _result_kind(observation_type: str) -> str:
+    return _RESULT_KINDS.get(observation_type.rsplit("/", 1)[-1], "any")

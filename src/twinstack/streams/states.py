@@ -1,0 +1,87 @@
+"""The states of an app as a table of legal transitions (platform model: app)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from twinstack.core.errors import Conflict
+
+IDLE, INIT, STARTING, RUNNING, PAUSED = "idle", "init", "starting", "running", "paused"
+FAILING, CRASHED, STOPPING = "failing", "crashed", "stopping"
+
+TRANSITIONS: dict[str, frozenset[str]] = {
+    IDLE: frozenset({INIT}),
+    INIT: frozenset({STARTING, FAILING, STOPPING}),
+    STARTING: frozenset({RUNNING, FAILING, STOPPING}),
+    RUNNING: frozenset({PAUSED, FAILING, STOPPING}),
+    PAUSED: frozenset({RUNNING, STOPPING}),
+    FAILING: frozenset({STARTING, CRASHED, STOPPING}),
+    CRASHED: frozenset({INIT, STOPPING}),
+    STOPPING: frozenset({IDLE}),
+}
+
+REASONS = frozenset(
+    {
+        "",
+        "user",
+        "no_grant",
+        "grant_suspended",
+        "does_not_compile",
+        "position_lost",
+        "custom",
+        "limit",
+        "worker_lost",
+        "error",
+    }
+)
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the app did since it started; only what was committed is counted. Rates are records a second."""
+
+    records_in: int = 0
+    records_out: int = 0
+    dead: int = 0
+    arithmetic: int = 0
+    """Conditions whose value was NULL because of an overflow or a division by zero."""
+    commits: int = 0
+    aborts: int = 0
+    rate_in: float = 0.0
+    lag: int | None = None
+    """Records of the sources that are not read yet; None before it was asked for the first time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A change of state (`event` 'state'), or the counters of the same state again ('counters')."""
+
+    event: str
+    state: str
+    reason: str
+    message: str
+    at_us: int
+    counters: dict[str, Any] = field(default_factory=dict)
+
+
+class State:
+    """The current state; `to` refuses what the table does not have."""
+
+    def __init__(self) -> None:
+        self.name = IDLE
+        self.reason = ""
+        self.message = ""
+
+    def to(self, name: str, reason: str = "", message: str = "") -> None:
+        """Errors: Conflict that names the legal transitions."""
+        if name not in TRANSITIONS[self.name]:
+            legal = ", ".join(sorted(TRANSITIONS[self.name]))
+            raise Conflict(
+                f"An app in the state {self.name} cannot become {name}.",
+                fix=f"From {self.name} it can become: {legal}.",
+                state=self.name,
+                allowed=sorted(TRANSITIONS[self.name]),
+            )
+        assert reason in REASONS, reason
+        self.name, self.reason, self.message = name, reason, message

@@ -1,0 +1,225 @@
+"""Every failing path of the command has its exit code, on stderr, with what to do; and the commands that speak with a
+server do what they say."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from server_under_test import (
+    TWINSTACK,
+    Server,
+    clean_environment,
+    free_port,
+    instances,
+    produce,
+    run,
+    server,
+    wait_until,
+)
+
+from twinstack.cli import main as command
+
+A = "is.iceland.iot4cps-wp5-WeatherService.Stations"
+B = "is.iceland.iot4cps-wp5-WeatherService.Services"
+NAME = "Station_1.Air Temperature"
+NOWHERE = "http://localhost:1"
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with server(tmp_path_factory.mktemp("commands") / "data") as running:
+        running.post(f"/api/v1/systems/{A}/instances", {"client": "c", "instances": instances()}, status=200)
+        running.post("/api/v1/systems", {"name": B})
+        yield running
+
+
+CHECK = ("app", "check", "--source-system", A)
+RUN = ("app", "run", "--stream-name", "s", "--source-system", A)
+TEXT = ("--filter-logic", "SELECT * FROM *;")
+
+FAILURES = [
+    (2, ("up",)),
+    (2, ("up", "--open", "--demo")),
+    (2, ("demo", "--strict")),
+    (2, ("tail", "x", "--server", "no-address")),
+    (2, ("app", "list", "--server", "localhost:9092")),
+    (2, (*RUN, *TEXT, "--server", NOWHERE)),
+    (2, (*RUN, *TEXT, B, "--target-system", B)),
+    (2, (*RUN, *TEXT, "not.a.system")),
+    (2, ("logs", "not-a-system", "--server", NOWHERE)),
+    (2, (*CHECK, "SELECT * FROM * WHERE resul < 4;", "--server", NOWHERE)),
+    (2, (*CHECK, "SELECT", "--server", NOWHERE)),
+    (2, ("app", "check", "SELECT * FROM *;", "--source-system", "x", "--server", NOWHERE)),
+    (2, ("reset", "--data", "{tmp}")),
+    (2, ("setup", "topics", "--systems", "{tmp}/bad.json", "--server", "{up}")),
+    (3, ("down", "--data", "{tmp}")),
+    (3, ("reset", "--data", "{tmp}/none", "--yes")),
+    (3, ("tail", "no.such.topic.int", "--server", "{up}")),
+    (3, ("logs", "cz.no.such.system", "--server", "{up}")),
+    (3, ("app", "show", "aaaaaaaaaa", "--server", "{up}")),
+    (3, ("system", "show", "cz.no.such.system", "--server", "{up}")),
+    (2, ("system", "add", "too.short", "--server", "{up}")),
+    (2, ("system", "add", "cz.a.b.c", "--size", "huge", "--server", "{up}")),
+    (5, ("system", "add", A, "--server", "{up}")),
+    (6, ("system", "list", "--server", NOWHERE)),
+    (3, (*RUN, *TEXT, "cz.no.such.system", "--server", "{up}")),
+    (3, ("kafka", "test", "--dir", "{tmp}/kafka")),
+    (3, ("setup", "topics", "--systems", "{tmp}/none.json", "--server", "{up}")),
+    (5, ("up", "--open", "--data", "{tmp}/foreign", "--port", "0")),
+    (5, ("demo", "--data", "{data}", "--port", "0")),
+    (5, ("reset", "--data", "{tmp}/foreign", "--yes")),
+    (6, ("tail", A + ".int", "--server", NOWHERE)),
+    (6, ("tail", A + ".meta", "--timeout", "0.3", "--server", "{up}")),
+    (6, ("topics", "list", "--server", NOWHERE)),
+    (6, ("logs", "--server", NOWHERE)),
+    (6, ("app", "list", "--server", NOWHERE)),
+    (6, ("app", "show", "x", "--server", NOWHERE)),
+    (6, (*RUN, *TEXT, B, "--server", NOWHERE)),
+    (6, ("setup", "topics", "--systems", "{tmp}/good.json", "--server", NOWHERE)),
+    (7, ("doctor", "--data", "{tmp}/foreign")),
+]
+
+
+@pytest.mark.parametrize(("code", "arguments"), FAILURES, ids=[f"{c} {' '.join(a)[:60]}" for c, a in FAILURES])
+def test_failing_paths_have_their_exit_codes(
+    up: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], code: int, arguments: tuple[str, ...]
+) -> None:
+    """In this process, since there are many: `command.run` is all that `main` calls."""
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "thesis.odt").write_text("")
+    (tmp_path / "bad.json").write_text("{}")
+    (tmp_path / "good.json").write_text(json.dumps({"companies": [{"name": "cz.a", "systems": ["cz.a.b.c"]}]}))
+    filled = [a.format(tmp=tmp_path, up=up.url, data=up.data) for a in arguments]
+    assert command.run(filled) == code
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: ") or "\nerror: " in shown
+    assert command.run([*filled, "--json"]) == code
+    error = json.loads(capsys.readouterr().err.splitlines()[-1])
+    assert set(error) >= {"error", "code", "fix"}
+    assert error["fix"] or error["caret"], error
+
+
+def test_the_process_ends_with_the_code_of_its_error() -> None:
+    done = run("tail", "x", "--server", NOWHERE)
+    assert (done.returncode, done.stdout) == (6, "")
+    assert done.stderr.startswith("error: ")
+
+
+def test_a_wrong_setting_of_the_environment_is_2() -> None:
+    done = run("config", TWINSTACK_PORT="many")
+    assert done.returncode == 2
+    assert "TWINSTACK_PORT" in done.stderr
+
+
+def test_check_is_0_or_tells_line_column_message_and_fix(up: Server) -> None:
+    good = run(*CHECK, "“SELECT * FROM * WHERE result < 4;”", "--server", up.url, "--json")
+    assert good.returncode == 0, good.stderr
+    assert json.loads(good.stdout) == {"ok": True, "errors": [], "warnings": [], "datastreams_known": True}
+    bad = run(*CHECK, "SELECT * FROM *\nWHERE name = 'a' AND resul < 4;", "--server", up.url, "--json")
+    assert bad.returncode == 2
+    (error,) = json.loads(bad.stdout)["errors"]
+    assert (error["line"], error["column"], error["fix"]) == (2, 22, "Did you mean result?")
+    assert error["message"]
+    warned = run(*CHECK, "SELECT * FROM * WHERE name = 'Station_9.x';", "--server", up.url)
+    assert warned.returncode == 0
+    assert "warning" in warned.stderr
+
+
+def test_check_needs_no_server() -> None:
+    done = run(*CHECK, "SELECT * FROM * WHERE result < 4;", "--server", NOWHERE, "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["datastreams_known"] is False
+
+
+@pytest.mark.parametrize("option", ["--server", "--bootstrap-server"])
+def test_run_takes_the_originals_options_in_their_order(up: Server, option: str) -> None:
+    name = f"mystream{option}"
+    started = [*TWINSTACK, "app", "run", "--stream-name", name, "--source-system", A, B]
+    started += ["--filter-logic", "“SELECT * FROM * WHERE result < 4;”", option, up.url]
+    before = len(up.records(f"{B}.ext"))
+    app = subprocess.Popen(started, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment())
+    try:
+        assert any(" running" in line for line in app.stdout)
+        produce(up, A, NAME, [3.5, 4.5, -2.0])
+        assert wait_until(lambda: len(up.records(f"{B}.ext")) == before + 2, 30)
+        assert [r["value"]["result"] for r in up.records(f"{B}.ext")][before:] == [3.5, -2.0]
+    finally:
+        app.send_signal(signal.SIGINT)
+        rest, err = app.communicate(timeout=30)
+    assert app.returncode == 0, err
+    assert rest.splitlines()[-1].endswith("idle  user")
+    said = [json.loads(line) for line in run("logs", B, "--server", up.url, "--json").stdout.splitlines()]
+    assert [s["state"] for s in said if s["source"]["name"] == name][-2:] == ["stopping", "idle"]
+
+
+def test_setup_topics_may_be_repeated_and_adopts(up: Server, tmp_path: Path) -> None:
+    file = tmp_path / "systems.json"
+    systems = ["cz.icecars.x.Small", {"name": "cz.icecars.x.Large", "size": "large"}]
+    file.write_text(json.dumps({"companies": [{"name": "cz.icecars", "systems": systems}]}))
+    arguments = ("setup", "topics", "--systems", str(file), "--server", up.url, "--json")
+    first, second = run(*arguments), run(*arguments)
+    assert first.returncode == second.returncode == 0, first.stderr
+    made = {row["topic"]: row for row in json.loads(first.stdout)}
+    assert {row["state"] for row in made.values()} == {"created"}
+    assert made["cz.icecars.x.Large.int"]["partitions"] == 12
+    assert made["cz.icecars.x.Large.log"]["partitions"] == 1
+    assert {row["state"] for row in json.loads(second.stdout)} == {"exists"}
+    file.write_text(json.dumps({"companies": [{"name": "cz.icecars", "systems": ["cz.icecars.x.Large"]}]}))
+    assert run(*arguments).returncode == 5
+    adopted = run(*arguments, "--adopt")
+    assert adopted.returncode == 0
+    states = {row["topic"]: (row["partitions"], row["state"]) for row in json.loads(adopted.stdout)}
+    assert states["cz.icecars.x.Large.ext"] == (12, "adopted")
+
+
+def test_setup_topics_of_a_running_platform_are_its_systems(up: Server) -> None:
+    done = run("setup", "topics", "--server", up.url, "--json")
+    assert done.returncode == 0, done.stderr
+    assert {row["state"] for row in json.loads(done.stdout)} == {"exists"}
+    assert f"{A}.meta" in {row["topic"] for row in json.loads(done.stdout)}
+
+
+def test_systems_are_added_shown_and_listed(up: Server) -> None:
+    made = run("system", "add", "cz.icecars.y.New", "--size", "small", "--server", up.url, "--json")
+    assert made.returncode == 0, made.stderr
+    assert json.loads(made.stdout)["partitions"] == 1
+    assert "cz.icecars.y.New" in run("system", "list", "--server", up.url).stdout
+    shown = json.loads(run("system", "show", "cz.icecars.y.New", "--server", up.url, "--json").stdout)
+    assert shown["topics"][0] == "cz.icecars.y.New.int"
+
+
+def test_tail_prints_n_records_each_a_line(up: Server) -> None:
+    produce(up, A, NAME, [1.0, 2.0, 3.0])
+    done = run("tail", f"{A}.int", "--from-beginning", "-n", "2", "--server", up.url)
+    assert done.returncode == 0
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(lines) == 2
+    assert all(line["Datastream"]["name"] == f"{A}.{NAME}" for line in lines)
+    full = json.loads(run("tail", f"{A}.int", "--from-beginning", "-n", "1", "--server", up.url, "--json").stdout)
+    assert set(full) == {"topic", "partition", "offset", "timestamp", "key", "value"}
+    assert full["key"] == f"{A}.{NAME}"
+
+
+def test_commands_find_the_server_of_the_data_folder(up: Server) -> None:
+    done = run("app", "list", "--data", str(up.data), "--json")
+    assert done.returncode == 0, done.stderr
+    assert run("app", "list", TWINSTACK_SERVER=up.url).returncode == 0
+
+
+def test_doctor_is_0_when_all_is_well_and_7_when_not(up: Server, tmp_path: Path) -> None:
+    assert wait_until(lambda: up.call("GET", "/readyz").status_code == 200, 40)
+    good = run("doctor", "--data", str(up.data), "--json")
+    checks = {c["name"]: c for c in json.loads(good.stdout)["checks"]}
+    assert good.returncode == 0, checks
+    assert set(checks) >= {"python", "packages", "settings", "data folder", "disk", "server", "log", "topics", "ready"}
+    down = run("doctor", "--data", str(tmp_path / "new"), TWINSTACK_PORT=str(free_port()))
+    assert down.returncode == 0, down.stdout
+    assert "twinstack up --open" in down.stdout
+    away = run("doctor", "--data", str(tmp_path / "new"), TWINSTACK_LOG="localhost:1")
+    assert away.returncode == 7
+    assert "fix: " in away.stdout

@@ -1,0 +1,98 @@
+"""`twinstack demo` as `make demo` runs it: six streams flow, Ctrl+C ends all, the next start loses nothing."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from server_under_test import Server, gone, server, wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+APPS = {app["name"]: app for app in json.loads((ROOT / "demos" / "apps.json").read_text())["apps"]}
+SYSTEMS = [
+    system
+    for company in json.loads((ROOT / "demos" / "systems.json").read_text())["companies"]
+    for system in company["systems"]
+]
+FLOW_S = 120
+
+
+def apps(on: Server) -> dict[str, dict]:
+    return {app["name"]: app for app in on.get("/api/v1/apps?limit=500")["items"]}
+
+
+def flows(on: Server) -> bool:
+    """Every app runs and has put something out."""
+    found = apps(on)
+    return set(found) == set(APPS) and all(
+        app["state"] == "running" and app["counters"].get("records_out", 0) > 0 for app in found.values()
+    )
+
+
+def datastreams(on: Server) -> list[str]:
+    return [d["name"] for d in on.get("/v1.1/Datastreams?$top=1000&$select=name")["value"]]
+
+
+def records(on: Server) -> dict[str, list[tuple[str, str]]]:
+    """topic -> (Datastream, phenomenonTime) of each record: what no restart may lose or double."""
+    return {
+        # Targets first: what stands there must be found at the source, which goes on meanwhile.
+        f"{system}.{way}": [
+            (r["value"]["Datastream"]["name"], r["value"]["phenomenonTime"]) for r in on.records(f"{system}.{way}")
+        ]
+        for way in ("ext", "int")
+        for system in SYSTEMS
+    }
+
+
+def test_the_demo_flows_ends_and_goes_on(tmp_path: Path) -> None:
+    data = tmp_path / "demo"
+    with server(data, ("demo",)) as first:
+        assert first.out == [f"ready {first.url}\n"]
+        assert wait_until(lambda: flows(first), FLOW_S), json.dumps(apps(first), indent=1)
+        assert {s["name"] for s in first.get("/api/v1/systems")["items"]} >= set(SYSTEMS)
+        page = first.call("GET", "/", headers={"Accept": "text/html"}).text
+        for words in ("demo on this machine only", "Car1.Air Temperature", "Station_1.Air Temperature", "°C", *APPS):
+            assert words in page
+        streams = datastreams(first)
+        assert max(Counter(streams).values()) == 1
+        children = first.children()
+        assert first.stop() == 0
+        assert gone(children)
+        assert "Traceback" not in "".join(first.err)
+    with server(data, ("demo",)) as second:
+        before = records(second)
+        uids = {app["uid"] for app in apps(second).values()}
+        assert wait_until(lambda: flows(second), FLOW_S), json.dumps(apps(second), indent=1)
+        assert {app["uid"] for app in apps(second).values()} == uids
+        assert sorted(datastreams(second)) == sorted(streams)
+        children = second.children()
+        after = records(second)
+        assert second.stop() == 0
+        assert gone(children)
+    for topic, were in before.items():
+        assert not Counter(were) - Counter(after[topic]), topic
+        assert max(Counter(after[topic]).values(), default=1) == 1, topic
+    assert_forwarded(after)
+
+
+def assert_forwarded(records_by_topic: dict[str, list[tuple[str, str]]]) -> None:
+    """What stands at a target stood at its source, and what the apps must forward of the first records is there."""
+    for app in APPS.values():
+        source, target = records_by_topic[f"{app['sources'][0]}.int"], records_by_topic[f"{app['target']}.ext"]
+        mine = [r for r in target if r[0].startswith(f"{app['sources'][0]}.")]
+        assert mine, app["name"]
+        times = {name: max(t for n, t in mine if n == name) for name, _ in mine}
+        due = [r for r in source if r[0] in times and r[1] <= times[r[0]]]
+        assert Counter(due) == Counter(mine), app["name"]
+
+
+def test_a_folder_of_the_demo_is_begun_anew_by_reset(tmp_path: Path) -> None:
+    data = tmp_path / "demo"
+    with server(data, ("demo",)) as first:
+        first.post("/api/v1/systems", {"name": "cz.left.over.here"})
+        first.stop()
+    with server(data, ("demo", "--reset")) as second:
+        assert "cz.left.over.here" not in {s["name"] for s in second.get("/api/v1/systems")["items"]}
+        second.stop()
