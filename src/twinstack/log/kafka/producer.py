@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -307,5 +308,6 @@ def give_up(handle: Handle) -> None:
     """Drops what is still queued, with its reports. The client's threads end with the last reference to it: its own
     `close` would first abort an open transaction, and wait for a broker that is away for ever."""
     if len(handle):
-        handle.purge()
-        handle.flush(1.0)
+        with suppress(KafkaException):  # a fenced producer says so here again
+            handle.purge()
+            handle.flush(1.0)
