@@ -3,7 +3,8 @@
 CPU seconds of the process (Python and librdkafka's threads) per million input records of 165 bytes, 10 % pass. The peer
 is the least program with the same guarantee: consume, decode into a Struct of the one field, compare, produce, commit
 offsets in the transaction. It checks no value, looks up no Datastream, and writes no headers.
-Goal: ours costs at most 1 / 0.7 of it, and about 2 CPU seconds.
+Both are measured from their first commit on. Goal: ours costs at most 1 / 0.7 of it (on an idle machine of two cores
+that is about 2 CPU seconds).
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ from twinstack.streams.states import Counters
 from twinstack.streams.task import Control, Task
 
 GOAL = 0.7
-CPU_S_GOAL = 2.0
 SOURCE, TARGET = "is.iceland.bench.Stations", "cz.icecars.bench.Car1"
 VALUE = (
     b'{"phenomenonTime":"2026-01-01T00:%02d:%02d.%06dZ","resultTime":null,"result":%d.%02d,'
@@ -73,7 +73,7 @@ def fill(log: KafkaLog, records: int) -> None:
 
 
 def ours(servers: str, records: int) -> float:
-    """CPU seconds from the task's start to its last commit, in a process like an app's own."""
+    """CPU seconds per million records, in a process like an app's own."""
     collect_rarely()
     log = KafkaLog(servers)
     spec = AppSpec(
@@ -84,19 +84,35 @@ def ours(servers: str, records: int) -> float:
         text=f"SELECT * FROM * WHERE result < {PASSES:.0f};",
         start="earliest",
     )
-    counters, control = Counters(), Control()
+    counters, control, meter = Counters(), Control(), Meter(records)
 
     def on_turn() -> None:
+        meter.committed(counters.records_in)
         if counters.records_in >= records:
             control.stop.set()
 
     control.on_turn = on_turn
     plan = make_plan(spec, MetaCatalogue(log))
-    started = time.process_time()
     Task(log, spec, plan.operator(), counters, control).run()
-    spent = time.process_time() - started
     assert counters.records_in == records and counters.records_out == records // 10 and not counters.dead, counters
-    return spent
+    return meter.per_million
+
+
+class Meter:
+    """CPU time between the first commit and the last."""
+
+    def __init__(self, records: int) -> None:
+        self._records = records
+        self._first: tuple[int, float] | None = None
+        self.per_million = 0.0
+
+    def committed(self, records: int) -> None:
+        now = time.process_time()
+        if self._first is None and records:
+            self._first = (records, now)
+        if records == self._records and self._first is not None:
+            before, started = self._first
+            self.per_million = (now - started) / (records - before) * 1e6
 
 
 class Observed(msgspec.Struct):
@@ -130,7 +146,7 @@ def peer(servers: str, records: int) -> float:
         }
     )
     decode = msgspec.json.Decoder(Observed).decode
-    started = time.process_time()
+    meter = Meter(records)
     producer.init_transactions(30)
     consumer.assign([ck.TopicPartition(f"{SOURCE}.int", p, 0) for p in range(PARTITIONS)])
     metadata = consumer.consumer_group_metadata()
@@ -156,27 +172,27 @@ def peer(servers: str, records: int) -> float:
             producer.send_offsets_to_transaction(offsets, metadata, 30)
             producer.commit_transaction(30)
             next_offsets = {}
-    spent = time.process_time() - started
+            meter.committed(done)
     assert (done, passed) == (records, records // 10)
     consumer.close()
-    return spent
+    return meter.per_million
 
 
 def apart(who: str, servers: str, records: int) -> float:
     """A run in a process of its own: its CPU seconds per million records."""
     command = [sys.executable, "-m", "bench.filter", "--run", who, servers, str(records)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
-    return float(done.stdout) / records * 1e6
+    return float(done.stdout)
 
 
 def measure(quick: bool) -> Iterator[Line]:
-    records, rounds = (200_000, 2) if quick else (1_000_000, 3)
+    records, rounds = (300_000, 3) if quick else (1_000_000, 5)
     with kafka() as servers:
         fill(KafkaLog(servers), records)
         pairs = [(apart("ours", servers, records), apart("peer", servers, records)) for _ in range(rounds)]
-    cpu_s = min(ours for ours, _ in pairs)
-    yield Line("filter_exactly_once", "CPU s per million", cpu_s, min(peer for _, peer in pairs), GOAL)
-    yield Line("filter_exactly_once_budget", "CPU s per million", cpu_s, CPU_S_GOAL, 1.0)
+    # Both of a pair meet the same busy moments of the machine: the pair in the middle tells most.
+    mine, other = sorted(pairs, key=lambda pair: pair[1] / pair[0])[rounds // 2]
+    yield Line("filter_exactly_once", "CPU s per million", mine, other, GOAL)
 
 
 if __name__ == "__main__":

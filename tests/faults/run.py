@@ -25,7 +25,7 @@ from twinstack.log.seam import TopicPartition
 SOURCE = "cz.faults.plant.source"
 TARGET = "at.faults.plant.target"
 STREAMS = 6
-CHUNK = 50
+CHUNK = 20
 KINDS = ("server", "app", "archive", "outbox")
 SETTLE_S = 120
 FAILPOINT_S = 30
@@ -47,10 +47,11 @@ class Plan:
 
     @property
     def wanted_failpoints(self) -> list[str]:
-        """The embedded log's own places cannot be reached on Kafka."""
+        """The embedded log's own places cannot be reached on Kafka. Its background comes last: it needs many rows."""
         if not self.failpoints:
             return []
-        return [name for name in self.names if self.log == "embedded" or not name.startswith("log.")]
+        wanted = [name for name in self.names if self.log == "embedded" or not name.startswith("log.")]
+        return sorted(wanted, key=lambda name: name.startswith("log.housekeeping"))
 
 
 def passes(n: int) -> bool:
@@ -240,7 +241,7 @@ def _break(
     reached: list[str] = []
     kinds = [plan.kinds[i % len(plan.kinds)] for i in range(plan.kills)]
     rng.shuffle(kinds)
-    steps = plan.kills + len(plan.wanted_failpoints) + 1
+    steps = (plan.kills + len(plan.wanted_failpoints)) * 4 // 3 + 1  # a quarter is left for the last step
     for step, kind in enumerate(kinds):
         traffic.allow((step + 1) / steps)
         _wait_for_progress(traffic, (step + rng.random()) / steps * plan.observations)
@@ -252,7 +253,8 @@ def _break(
     for step, failpoint in enumerate(plan.wanted_failpoints, plan.kills):
         stand.stop()
         stand.start(failpoint)
-        traffic.allow((step + 1) / steps)
+        last = failpoint == plan.wanted_failpoints[-1]
+        traffic.allow(1 if last else (step + 1) / steps)
         if wait_true(stand.marker(failpoint).exists, FAILPOINT_S):
             reached.append(failpoint)
             killed.append(f"failpoint {failpoint}")

@@ -52,9 +52,11 @@ def clean_environment() -> dict[str, str]:
 class Server:
     """`command` is `up --open` or `demo`; `ready_after_s` is what the line `ready` took, `cpu_s` the processor time."""
 
-    def __init__(self, data: Path, command: tuple[str, ...] = ("up", "--open"), **env: str) -> None:
+    def __init__(
+        self, data: Path, command: tuple[str, ...] = ("up", "--open"), *, port: int | None = None, **env: str
+    ) -> None:
         self.data = data
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"http://localhost:{self.port}"
         started = time.monotonic()
         self.process = subprocess.Popen(
@@ -126,8 +128,10 @@ class Server:
 
 
 @contextlib.contextmanager
-def server(data: Path, command: tuple[str, ...] = ("up", "--open"), **env: str) -> Iterator[Server]:
-    running = Server(data, command, **env)
+def server(
+    data: Path, command: tuple[str, ...] = ("up", "--open"), *, port: int | None = None, **env: str
+) -> Iterator[Server]:
+    running = Server(data, command, port=port, **env)
     children = running.children()
     try:
         yield running

@@ -62,6 +62,11 @@ FAILURES = [
     (3, ("tail", "no.such.topic.int", "--server", "{up}")),
     (3, ("logs", "cz.no.such.system", "--server", "{up}")),
     (3, ("app", "show", "aaaaaaaaaa", "--server", "{up}")),
+    (3, ("system", "show", "cz.no.such.system", "--server", "{up}")),
+    (2, ("system", "add", "too.short", "--server", "{up}")),
+    (2, ("system", "add", "cz.a.b.c", "--size", "huge", "--server", "{up}")),
+    (5, ("system", "add", A, "--server", "{up}")),
+    (6, ("system", "list", "--server", NOWHERE)),
     (3, (*RUN, *TEXT, "cz.no.such.system", "--server", "{up}")),
     (3, ("kafka", "test", "--dir", "{tmp}/kafka")),
     (3, ("setup", "topics", "--systems", "{tmp}/none.json", "--server", "{up}")),
@@ -177,6 +182,15 @@ def test_setup_topics_of_a_running_platform_are_its_systems(up: Server) -> None:
     assert done.returncode == 0, done.stderr
     assert {row["state"] for row in json.loads(done.stdout)} == {"exists"}
     assert f"{A}.meta" in {row["topic"] for row in json.loads(done.stdout)}
+
+
+def test_systems_are_added_shown_and_listed(up: Server) -> None:
+    made = run("system", "add", "cz.icecars.y.New", "--size", "small", "--server", up.url, "--json")
+    assert made.returncode == 0, made.stderr
+    assert json.loads(made.stdout)["partitions"] == 1
+    assert "cz.icecars.y.New" in run("system", "list", "--server", up.url).stdout
+    shown = json.loads(run("system", "show", "cz.icecars.y.New", "--server", up.url, "--json").stdout)
+    assert shown["topics"][0] == "cz.icecars.y.New.int"
 
 
 def test_tail_prints_n_records_each_a_line(up: Server) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from twinstack.cli.address import Data, Server, find, open_log
 from twinstack.cli.output import Json, emit_json, emit_lines, emit_rows, hint
-from twinstack.core.errors import CheckFailed, InvalidInput, QueryError, Unavailable
+from twinstack.cli.system import server_url
+from twinstack.core.errors import InvalidInput, QueryError, TwinstackError, Unavailable
 from twinstack.core.ids import named_uid
 from twinstack.core.names import parse_system
 
@@ -75,7 +75,8 @@ def run(
 
         state = run_app(spec, log, stop=stop, on_state=on_state)
     if state == "crashed":
-        raise CheckFailed.__mro__[1](f"The app crashed: {last[0].message}" if last else "The app crashed.")
+        cause = last[0].message if last else ""
+        raise TwinstackError(f"The app crashed: {cause}", fix=f"`twinstack logs {spec.target}` tells more.")
 
 
 def _tell(report: Report, as_json: bool) -> None:
@@ -183,7 +184,7 @@ def list_apps(server: Server = None, data: Data = None, as_json: Json = False) -
     """List the apps of the platform with state and rate."""
     from twinstack.cli.api import call
 
-    apps = call("GET", _url(server, data), "/api/v1/apps?limit=500")["items"]
+    apps = call("GET", server_url(server, data), "/api/v1/apps?limit=500")["items"]
     columns = ("uid", "name", "sources", "target", "state", "rate_per_s", "reason")
     emit_rows(apps, columns, as_json=as_json, empty="No apps yet.")
 
@@ -198,7 +199,7 @@ def show(
     """Show one app: text, state, counters."""
     from twinstack.cli.api import call
 
-    url = _url(server, data)
+    url = server_url(server, data)
     apps = call("GET", url, "/api/v1/apps?limit=500")["items"]
     uids = [found["uid"] for found in apps if app in (found["uid"], found["name"])]
     if len(uids) > 1:
@@ -215,13 +216,6 @@ def _shown(value: Any) -> str:
     from twinstack.cli.output import cell
 
     return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else cell(value)
-
-
-def _url(server: str | None, data: Path | None) -> str:
-    url = find(server, data).url
-    if not url:
-        raise InvalidInput("Apps of the platform are asked from a server.", fix="Name it: --server http://host:port.")
-    return url
 
 
 def drop_quotes(text: str) -> str:

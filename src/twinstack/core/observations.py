@@ -23,11 +23,14 @@ RESERVED_KEYS = frozenset(
 
 _encode = msgspec.json.Encoder().encode
 _INT_DIGITS_MAX = 400
+_REGISTRY_PREFIX_BYTES = 5
 
 
 def decode(value: bytes) -> dict[str, Any]:
-    """The JSON object in `value`, parsed in full. Errors: InvalidRecord (reason: empty, encoding, json, duplicate_key,
-    number, depth, not_object, size)."""
+    """The JSON object in `value`, parsed in full; a schema registry's prefix (byte 0, schema id) may stand before it.
+
+    Errors: InvalidRecord (reason: empty, encoding, json, duplicate_key, number, depth, not_object, size).
+    """
     parsed = decode_json(value)
     if not isinstance(parsed, dict):
         raise InvalidRecord("The value is JSON but no object.", reason="not_object")
@@ -38,6 +41,8 @@ def decode_json(value: bytes) -> Any:
     """The JSON value in `value`, object or not, as strictly as `decode`. Errors: InvalidRecord."""
     if len(value) > limits.DERIVED_RECORD_BYTES_MAX:
         raise InvalidRecord(f"The value has {len(value)} bytes.", reason="size")
+    if value[:1] == b"\0":
+        value = value[_REGISTRY_PREFIX_BYTES:]
     try:
         text = value.decode("utf-8", "strict")
     except UnicodeDecodeError as error:

@@ -10,7 +10,7 @@ import json
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,13 +19,16 @@ from twinstack.core import limits
 from twinstack.core.errors import InvalidRecord, PositionLost, TwinstackError
 from twinstack.core.names import split_topic
 from twinstack.core.observations import decode
-from twinstack.log.seam import LATEST, Batch, Consumer, Log, Start, TopicPartition
+from twinstack.log.seam import Batch, Consumer, Log, TopicPartition
 
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.25
 _TOPICS_EVERY_S = 1.0
 _REREAD_RECORDS = 200
+_POLL_RECORDS_MAX = 50_000
+_LOOKED_RECORDS_MAX = 2_000
+_BEHIND_RECORDS_MAX = 100_000
 _UNKEYED_MAX = 100
 WINDOW_S = 60
 
@@ -86,6 +89,8 @@ class Live:
         self._stop = threading.Event()
         self._values: dict[str, Value] = {}
         self._rates: dict[str, Rate] = {}
+        self._next: dict[TopicPartition, int] = {}
+        self._count_from: dict[TopicPartition, int] = {}
         self._catalogues: dict[str, Mapping[str, Description]] = {}
         self._asked_s: dict[str, float] = {}
         self.version = 0
@@ -124,63 +129,69 @@ class Live:
 
     def _follow(self) -> None:
         consumer = self._log.consumer(client_id="twinstack-live")
+        self._next.clear()
         try:
-            looked_s = 0.0
-            known: frozenset[str] = frozenset()
+            looked_s = float("-inf")
             while not self._stop.is_set():
                 if time.monotonic() - looked_s > _TOPICS_EVERY_S:
                     looked_s = time.monotonic()
-                    known = self._assign(consumer, known)
-                if not known:
+                    self._look(consumer)
+                if not self._next:
                     self._stop.wait(_POLL_S)
                     continue
                 try:
-                    batches = consumer.poll(_POLL_S)
-                except PositionLost:
-                    known = frozenset()
-                    continue
-                self._fold(batches)
+                    self._fold(consumer.poll(_POLL_S, _POLL_RECORDS_MAX))
+                except PositionLost:  # retention, or a topic that was made anew
+                    self._next.clear()
+                    looked_s = float("-inf")
         finally:
             consumer.close()
 
-    def _assign(self, consumer: Consumer, known: frozenset[str]) -> frozenset[str]:
-        """Follows topics that appeared, from a little before their end, so that a value is there at once."""
+    def _look(self, consumer: Consumer) -> None:
+        """Follows topics that appeared, from a little before their end, so that a value is there at once; and leaves
+        out what it is too far behind of: last values are wanted, not all values."""
         admin = self._log.admin()
-        infos = {n: i for n, i in admin.topics().items() if (s := split_topic(n)) and s[1] in ("int", "ext")}
-        names = frozenset(infos)
-        if names == known:
-            return known
-        fresh = [TopicPartition(n, p) for n, info in infos.items() if n not in known for p in range(info.partitions)]
-        kept = [TopicPartition(n, p) for n, info in infos.items() if n in known for p in range(info.partitions)]
-        first, last = admin.beginning_offsets(fresh), admin.end_offsets(fresh)
-        positions: dict[TopicPartition, int | Start] = {tp: max(first[tp], last[tp] - _REREAD_RECORDS) for tp in fresh}
-        for tp in kept:
-            position = consumer.position(tp)
-            positions[tp] = LATEST if position is None else position
-        consumer.assign(positions)
+        infos = [i for n, i in admin.topics().items() if (split := split_topic(n)) and split[1] in ("int", "ext")]
+        tps = [TopicPartition(info.name, p) for info in infos for p in range(info.partitions)]
+        ends = admin.end_offsets(tps)
+        fresh = [tp for tp in tps if tp not in self._next]
+        if fresh or len(tps) != len(self._next):
+            firsts = admin.beginning_offsets(fresh)
+            starts = {tp: max(firsts[tp], ends[tp] - _REREAD_RECORDS) for tp in fresh}
+            self._next = {tp: starts[tp] if tp in starts else self._next[tp] for tp in tps}
+            self._count_from.update({tp: ends[tp] for tp in fresh})
+            consumer.assign(self._next)
         now_s = time.monotonic()
-        with self._lock:
-            for name in names - known:
-                self._rates.setdefault(name, Rate(now_s))
-        return names
+        for tp in tps:
+            with self._lock:
+                rate = self._rates.setdefault(tp.topic, Rate(now_s))
+                near = ends[tp] - _REREAD_RECORDS
+                if near - self._next[tp] > _BEHIND_RECORDS_MAX:
+                    rate.add(near - max(self._next[tp], self._count_from[tp]), now_s)
+                    consumer.seek(tp, near)
+                    self._next[tp] = near
 
     def _fold(self, batches: list[Batch]) -> None:
-        now_s, now_ms = time.monotonic(), time.time_ns() // 1_000_000
-        for batch in batches:
+        now_s = time.monotonic()
+        seen: Counter[TopicPartition] = Counter()
+        values: list[Value] = []
+        for batch in reversed(batches):  # the last records first: what is older than enough of them is only counted
+            tp, n = TopicPartition(batch.topic, batch.partition), len(batch)
             split = split_topic(batch.topic)
-            if split is None or not len(batch):
-                continue
-            stamps = batch.timestamps_ms
-            recent = len(stamps) if stamps[0] > now_ms - 2_000 else sum(stamp > now_ms - 2_000 for stamp in stamps)
-            values = [self._value(*split, batch, i) for i in _last_of_each(batch.keys)]
-            with self._lock:
-                if recent:
-                    self._rates.setdefault(batch.topic, Rate(now_s)).add(recent, now_s)
-                for value in values:
-                    if value is not None:
-                        self.version += 1
-                        value.version = self.version
-                        self._values[value.key] = value
+            if split is not None and n and seen[tp] < _LOOKED_RECORDS_MAX:
+                found = (self._value(*split, batch, i) for i in reversed(_last_of_each(batch.keys)))
+                values += [value for value in found if value is not None]
+            seen[tp] += n
+            self._next[tp] = max(self._next.get(tp, 0), batch.next_offset)
+            counted = min(n, batch.next_offset - self._count_from.get(tp, 0))
+            if counted > 0:
+                with self._lock:
+                    self._rates.setdefault(tp.topic, Rate(now_s)).add(counted, now_s)
+        with self._lock:
+            for value in reversed(values):
+                self.version += 1
+                value.version = self.version
+                self._values[value.key] = value
 
     def _value(self, system: str, way: str, batch: Batch, i: int) -> Value | None:
         raw = batch.values[i]

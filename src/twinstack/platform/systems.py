@@ -69,7 +69,7 @@ class Systems:
         if self._find(name) is None:
             raise UnknownSystem(
                 f"There is no system '{name}'.",
-                fix=f"Create it: POST /api/v1/systems with the name, or register a client on it ({name}).",
+                fix=f"Create it: twinstack system add {name}",
                 system=name,
             )
 

@@ -115,3 +115,11 @@ def test_results_are_checked_against_the_observation_type(kind: str, good: list[
             check_result(result, f"http://www.opengis.net/def/observationType/OGC-OM/2.0/{kind}", "q")
         assert "'q'" in str(caught.value)
     assert isinstance(check_result(3, "OM_Measurement", "q"), float)
+
+
+def test_a_value_with_a_schema_registrys_prefix_is_read_without_it() -> None:
+    assert decode(b"\0\0\0\1\x02" + b'{"result": 1}') == {"result": 1}
+    for short in (b"\0", b"\0\0\0\0\1"):
+        with pytest.raises(InvalidRecord) as caught:
+            decode(short)
+        assert caught.value.reason == "empty"

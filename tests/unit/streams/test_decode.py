@@ -73,6 +73,8 @@ BAD = [
     record() + b"{}",
     record() + b" 1",
     record() + b"\x00",
+    b"\0\0\0\0",
+    b"\0" + record(),
     record("NaN"),
     record("Infinity"),
     record("1e400"),
@@ -125,6 +127,7 @@ GOOD = [
     record(extra=',"parameters":{}'),
     b" \n" + record() + b"\t\r\n",
     record().replace(b'":', b'" : '),
+    b"\0\0\0\0\7" + record(),
     b"{}",
     b'{"result":5,"Datastream":{"@iot.id":7}}',
     b'{"Datastream":5}',
@@ -181,8 +184,8 @@ def test_a_value_beyond_the_size_limit_is_poison_in_a_known_shape() -> None:
 
 def test_streams_of_many_shapes_stay_bounded() -> None:
     decoder = Decoder()
-    for i in range(3000):
-        decoder.decode([record(extra=f',"k{i}":1')] * (4 if i % 10 == 0 else 1))
+    for i in range(1500):
+        decoder.decode([record(extra=f',"k{i}":1')] * (4 if i % 8 == 0 else 1))
     assert len(decoder._library._shapes) <= decoder._library.SHAPES_MAX
     assert len(decoder._library._seen) <= decoder._library.SIGNATURES_MAX
     check([record(), record(extra=',"k5":1')], decoder.decode([record(), record(extra=',"k5":1')]))
@@ -219,7 +222,7 @@ numbers = st.builds(record, st.integers(-(2**66), 2**66) | st.floats(allow_nan=F
 one_value = st.sampled_from(GOOD) | st.sampled_from(BAD[:-1]) | written | mutated | numbers
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(one_value, max_size=12), st.lists(one_value, max_size=12), st.integers(0, 5))
 def test_interleaved_good_and_bad_values_come_out_as_if_alone(first, second, seed) -> None:
     """Twice through one decoder, each value repeated so that shapes are learned, in a random order."""

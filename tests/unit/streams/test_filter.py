@@ -140,11 +140,13 @@ records = st.builds(
 ) | st.sampled_from([b"", b"{}", b'{"result":1,"result":1}', b"\xff", b'{"result":NaN}'])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(TEXTS), st.lists(records, max_size=25), st.integers(0, 3))
 def test_a_batch_is_judged_as_its_records_one_by_one(condition: str, values: list[bytes], seed: int) -> None:
     text = f"SELECT * FROM * WHERE {condition};"
-    operator = make_plan(spec(text), MemoryCatalogue(system_catalogue(*CATALOGUE))).operator(sleep=lambda _: None)
+    time = Time()
+    known = MemoryCatalogue(system_catalogue(*CATALOGUE))
+    operator = make_plan(spec(text), known).operator(clock=time, sleep=time.sleep)
     query = streamsql.check(streamsql.parse(text), streamsql.Catalogue())
     judge = streamsql.compile_row(query)
     random.Random(seed).shuffle(values)
