@@ -163,7 +163,7 @@ def peer(servers: str, records: int) -> float:
 def apart(who: str, servers: str, records: int) -> float:
     """A run in a process of its own: its CPU seconds per million records."""
     command = [sys.executable, "-m", "bench.filter", "--run", who, servers, str(records)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=600)
     return float(done.stdout) / records * 1e6
 
 
