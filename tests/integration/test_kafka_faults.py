@@ -17,6 +17,7 @@ from twinstack.core.errors import Fenced, RetriableLogError, TransactionAborted,
 from twinstack.core.ids import new_uid
 from twinstack.log.kafka import KafkaLog
 from twinstack.log.kafka.node import tool
+from twinstack.log.kafka.transaction import KafkaTransaction
 from twinstack.log.seam import EARLIEST, Delivery, OutRecord, TopicPartition, TopicSpec
 
 pytestmark = pytest.mark.kafka
@@ -164,17 +165,15 @@ def test_after_a_commit_that_took_too_long_the_owner_is_told_to_go_back(
     kafka_node: KafkaNode, log: KafkaLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A late request of the slow commit must not end the next transaction: only a new epoch keeps it out."""
-    monkeypatch.setattr(limits, "KAFKA_REQUEST_MS", 2_000)
     topic, group, tp = make_topic(log), f"faults-{new_uid()}", TopicPartition(make_topic(log), 0)
     transaction = log.transaction(f"faults-{new_uid()}")
     transaction.send(OutRecord(topic, b"1"))
     transaction.commit(group, {tp: 1})
     transaction.send(OutRecord(topic, b"2"))
-    kafka_node.suspend()
-    resume = threading.Timer(3.5, kafka_node.resume)
-    resume.start()
-    transaction.commit(group, {tp: 2})
-    resume.join()
+    monkeypatch.setattr(limits, "KAFKA_REQUEST_MS", 500)
+    with hanging(kafka_node, 1.2):
+        transaction.commit(group, {tp: 2})
+    monkeypatch.undo()
     with pytest.raises(TransactionAborted):
         transaction.send(OutRecord(topic, b"3"))
     transaction.abort()
@@ -183,6 +182,57 @@ def test_after_a_commit_that_took_too_long_the_owner_is_told_to_go_back(
     transaction.commit(group, {tp: 3})
     transaction.close()
     assert [value for _, value in everything_on(log, topic)] == [b"1", b"2", b"3"]
+
+
+def test_a_transaction_recovers_from_a_broker_that_hung_until_it_was_taken_for_dead(
+    kafka_node: KafkaNode, log: KafkaLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic, group, tp = make_topic(log), f"faults-{new_uid()}", TopicPartition(make_topic(log), 0)
+    monkeypatch.setattr(limits, "KAFKA_REQUEST_MS", 3_000)
+    monkeypatch.setattr(limits, "KAFKA_COMMIT_MS_MAX", 8_000)
+    transaction = log.transaction(f"faults-{new_uid()}")
+    done = 0
+    with hanging(kafka_node, 6.0, after_s=0.5):
+        started = time.monotonic()
+        while done < 20 or time.monotonic() - started < 7.0:
+            assert time.monotonic() - started < 120.0
+            try:
+                transaction.send(OutRecord(topic, b"%d" % done))
+                transaction.commit(group, {tp: done + 1})
+                done += 1
+            except TransactionAborted:
+                done = back_to_the_committed(log, transaction, group, tp)
+    transaction.close()
+    assert [value for _, value in everything_on(log, topic)] == [b"%d" % n for n in range(done)]
+
+
+def back_to_the_committed(log: KafkaLog, transaction: KafkaTransaction, group: str, tp: TopicPartition) -> int:
+    for _ in range(5):
+        with contextlib.suppress(RetriableLogError):
+            transaction.abort()
+            break
+    with contextlib.closing(log.consumer(group=group)) as reader:
+        return reader.committed([tp]).get(tp, 0)
+
+
+@contextlib.contextmanager
+def hanging(node: KafkaNode, for_s: float, after_s: float = 0.0) -> Iterator[None]:
+    """The node hangs from now, or from `after_s` on."""
+
+    def hang() -> None:
+        time.sleep(after_s)
+        node.suspend()
+        time.sleep(for_s)
+        node.resume()
+
+    if not after_s:
+        node.suspend()
+    thread = threading.Thread(target=hang)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 class CopyLoop:
@@ -227,10 +277,7 @@ class CopyLoop:
         for batch in batches:
             transaction.send_many(self.target, batch.values, batch.keys, batch.headers)
         offsets = {TopicPartition(batch.topic, batch.partition): batch.next_offset for batch in batches}
-        for _ in range(5):
-            with contextlib.suppress(RetriableLogError):
-                transaction.commit(self.group, offsets)
-                break
+        transaction.commit(self.group, offsets)
         done.update(offsets)
         time.sleep(0.01)
 
@@ -264,12 +311,13 @@ def test_a_transactional_copy_survives_a_killed_broker(kafka_node: KafkaNode, lo
         except BaseException as error:
             failures.append(error)
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     time.sleep(1.0)
     kafka_node.kill()
     kafka_node.start()
-    thread.join()
+    thread.join(150.0)
+    assert not thread.is_alive()
     assert not failures
     check_copy(log, target, values, 2)
     hanging = tool("transactions", "--bootstrap-server", kafka_node.bootstrap, "find-hanging", "--broker-id", "1")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
-
 from twinstack.core.errors import TimedOut, TwinstackError, Unreachable
+from twinstack.core.lean import httpx
 from twinstack.core.limits import HTTP_TIMEOUT_MS
 
 

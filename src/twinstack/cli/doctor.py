@@ -166,7 +166,7 @@ def _api(place: Place) -> Iterator[Check]:
     """What the running server says of itself, and one look through the metadata API."""
     if not place.url or not _listens(place.url):
         return
-    import httpx
+    from twinstack.core.lean import httpx
 
     def ask(path: str) -> Any:
         answer = httpx.get(place.url + path, timeout=10, trust_env=False)
@@ -177,7 +177,7 @@ def _api(place: Place) -> Iterator[Check]:
 
 
 def _tried(name: str, ask: Callable[[], Any], judge: Callable[[Any], Check]) -> Check:
-    import httpx
+    from twinstack.core.lean import httpx
 
     try:
         return judge(ask())

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import httpx
 import msgspec
 
 from twinstack.core import limits
@@ -24,6 +23,7 @@ from twinstack.core.errors import (
     Unavailable,
     Unreachable,
 )
+from twinstack.core.lean import httpx
 
 CONNECT_TIMEOUT_S = limits.BROKER_PROBE_MS_MAX / 1000
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import runpy
 import signal
@@ -19,10 +20,13 @@ from twinstack.core.limits import STOP_MS_MAX
 
 _PR_SET_PDEATHSIG = 1
 _LOOK_S = 1.0
+_COLLECT = (50_000, 20, 100)
+"""Imports make hundreds of thousands of objects that stay: looking at them again and again costs a tenth of a start."""
 
 
 def main() -> None:
     target = sys.argv[1]
+    gc.set_threshold(*_COLLECT)
     follow_parent(int(os.environ.get("TWINSTACK_PARENT", "0")) or os.getppid())
     if target.endswith(".py"):
         sys.argv = sys.argv[1:]

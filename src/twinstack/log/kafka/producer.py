@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from confluent_kafka import Producer as Handle
 from twinstack.core import limits
 from twinstack.core.errors import FatalLogError, QueueFull, RecordTooLarge, TwinstackError, Undelivered, Unreachable
 from twinstack.core.errors import TimedOut as TimedOutError
+from twinstack.log.kafka.calls import release
 from twinstack.log.kafka.facade import Connection, KafkaHeaders, to_headers
 from twinstack.log.seam import Delivery, DeliveryCallback, Headers, OutRecord
 
@@ -157,16 +159,27 @@ class KafkaProducer:
         self._since_poll = 0
         before = self._callbacks_run
         if self._handle is not None:
-            self._handle.poll(0)
+            with suppress(KafkaException):  # a fatal error: its records are reported, the next one begins anew
+                self._handle.poll(0)
         return self._callbacks_run - before
 
     def flush(self, timeout_s: float) -> None:
-        waiting = self._handle.flush(max(0.0, timeout_s)) if self._handle is not None else 0
+        waiting = self._flushed(max(0.0, timeout_s))
         count, first = self._failed + waiting, self._first_error
         self._failed, self._first_error = 0, None
         if count:
             cause = first.message if first else "no acknowledgement within the time."
             raise Undelivered(count, cause, fix=first.fix if first else "Check that the brokers answer, flush again.")
+
+    def _flushed(self, timeout_s: float) -> int:
+        """How many records are still under way after it."""
+        if self._handle is None:
+            return 0
+        try:
+            return self._handle.flush(timeout_s)
+        except KafkaException as failure:
+            self._first_error = self._first_error or self._watch.error(failure.args[0], "deliver records")
+            return len(self._handle)
 
     def close(self, timeout_s: float = 10.0) -> None:
         if self._closed:
@@ -175,9 +188,7 @@ class KafkaProducer:
         try:
             self.flush(timeout_s)
         finally:
-            handle, self._handle = self._handle, None
-            if handle is not None:
-                give_up(handle)
+            self._release()
 
     # Opening
 
@@ -208,10 +219,15 @@ class KafkaProducer:
         """A new client with other settings. The old one is flushed first: order is kept."""
         if self._handle is None:
             return
-        if self._handle.flush(limits.PRODUCER_BLOCK_MS_MAX / 1000):
+        if self._flushed(limits.PRODUCER_BLOCK_MS_MAX / 1000):
             raise self._queue_full()
-        give_up(self._handle)
-        self._handle = None
+        self._release()
+
+    def _release(self) -> None:
+        if self._handle is not None:
+            box = [self._handle]
+            self._handle = None
+            release(box)
 
     # Sending
 
@@ -246,8 +262,7 @@ class KafkaProducer:
                 if renewed or error.code() != KafkaError._FATAL:
                     raise self._watch.error(error, f"send to '{topic}'", topic) from None
                 renewed = True
-                give_up(self._open())
-                self._handle = None
+                self._release()
 
     def _queue_full(self) -> QueueFull:
         return QueueFull(
@@ -301,11 +316,3 @@ def check_sizes(
         size = size_of(value, keys[i] if len(keys) == len(values) else keys[0], headers[i] if headers else ())
         if size > limit:
             raise too_large(topic, size, limit)
-
-
-def give_up(handle: Handle) -> None:
-    """Drops what is still queued, with its reports. The client's threads end with the last reference to it: its own
-    `close` would first abort an open transaction, and wait for a broker that is away for ever."""
-    if len(handle):
-        handle.purge()
-        handle.flush(1.0)

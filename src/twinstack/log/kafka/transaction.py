@@ -2,7 +2,8 @@
 
     READY --send, commit--> OPEN --commit--> READY          what librdkafka says decides where an error leads:
     OPEN --error--> BROKEN --abort--> READY                 retriable          the same call again
-    any --slow commit or abort--> STALE --abort--> READY    txn_requires_abort BROKEN (TransactionAborted)
+    any --slow commit or abort--> STALE --abort--> READY    and again without end STALE (TransactionAborted)
+                                                            txn_requires_abort BROKEN (TransactionAborted)
     any --fenced or fatal--> LOST --close--> CLOSED         fatal              LOST (Fenced, FatalLogError)
 
 STALE: a request of the transaction before may still be on its way to the broker and would end the next one (Kafka's
@@ -20,7 +21,6 @@ from enum import Enum
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
-from confluent_kafka import Producer as Handle
 
 from twinstack.core import limits
 from twinstack.core.errors import (
@@ -33,11 +33,13 @@ from twinstack.core.errors import (
     TwinstackError,
     Unreachable,
 )
+from twinstack.log.kafka.calls import Caller, NoReturn, release
 from twinstack.log.kafka.facade import Connection, KafkaHeaders, to_headers, to_kafka
-from twinstack.log.kafka.producer import SETTINGS, RecordBytesMax, TopicLimits, check_sizes, give_up, size_of, too_large
+from twinstack.log.kafka.producer import SETTINGS, RecordBytesMax, TopicLimits, check_sizes, size_of, too_large
 from twinstack.log.seam import Headers, OutRecord, TopicPartition
 
 _CALL_S = 5.0
+_GRACE_S = 5.0
 _POLL_EVERY = 2_000
 _RETRY_PAUSE_S = 0.1
 _CLOSE_S = 2.0
@@ -46,7 +48,6 @@ _CLOSE_S = 2.0
 class State(Enum):
     READY = "ready"
     OPEN = "open"
-    COMMITTING = "committing"
     BROKEN = "broken"
     STALE = "stale"
     LOST = "lost"
@@ -54,8 +55,8 @@ class State(Enum):
 
 
 class KafkaTransaction:
-    """Errors of every call: TransactionAborted, Fenced, FatalLogError; of commit and abort also RetriableLogError:
-    the outcome is not known yet, and the same call with the same arguments finds it out."""
+    """Errors of every call: TransactionAborted, Fenced, FatalLogError; of abort also RetriableLogError: no broker
+    answers now, abort again later. Opening raises Unreachable when none answers."""
 
     def __init__(
         self, connection: Connection, record_bytes_max: RecordBytesMax, transactional_id: str, *, timeout_ms: int
@@ -69,8 +70,9 @@ class KafkaTransaction:
         self._state = State.READY
         self._since_poll = 0
         self._lost: TwinstackError | None = None
+        self._caller = Caller()
         try:
-            self._handle = self._new_handle()
+            self._open()
         except RetriableLogError as error:
             raise Unreachable(error.message, fix="Check that Kafka runs there and is well, then repeat.") from None
 
@@ -109,18 +111,21 @@ class KafkaTransaction:
         check_sizes(topic, values, keys, headers if any_headers else None, limit)
         self._begin()
         produce = self._handle.produce
-        for start in range(0, len(values), _POLL_EVERY):
-            for i in range(start, min(start + _POLL_EVERY, len(values))):
-                own_headers = to_headers(headers[i]) if any_headers else None
-                try:
-                    if own_headers is None:
-                        produce(topic, values[i], keys[i])
-                    else:
-                        produce(topic, values[i], keys[i], headers=own_headers)
-                except (BufferError, KafkaException):
-                    # The slow way knows how to wait and what an error means.
-                    self._produce(topic, values[i], keys[i], -1, timestamp=0, headers=own_headers)
-            self._poll()
+        try:
+            for start in range(0, len(values), _POLL_EVERY):
+                for i in range(start, min(start + _POLL_EVERY, len(values))):
+                    own_headers = to_headers(headers[i]) if any_headers else None
+                    try:
+                        if own_headers is None:
+                            produce(topic, values[i], keys[i])
+                        else:
+                            produce(topic, values[i], keys[i], headers=own_headers)
+                    except (BufferError, KafkaException):
+                        # The slow way knows how to wait and what an error means.
+                        self._produce(topic, values[i], keys[i], -1, timestamp=0, headers=own_headers)
+                self._poll()
+        finally:
+            del produce  # see _drop
 
     def _produce(
         self,
@@ -164,17 +169,15 @@ class KafkaTransaction:
         if self._state is State.READY and not offsets:
             return
         started, timeouts = time.monotonic(), self._watch.timeouts
-        if self._state is not State.COMMITTING:
-            self._begin()
-            if offsets:
-                assert group is not None
-                metadata = self._group_metadata(group)
-                positions = to_kafka(offsets)
-                self._until_done(
-                    lambda: self._handle.send_offsets_to_transaction(positions, metadata, _CALL_S),
-                    f"send offsets of the group '{group}'",
-                )
-            self._state = State.COMMITTING
+        self._begin()
+        if offsets:
+            assert group is not None
+            metadata = self._group_metadata(group)
+            positions = to_kafka(offsets)
+            self._until_done(
+                lambda: self._handle.send_offsets_to_transaction(positions, metadata, _CALL_S),
+                f"send offsets of the group '{group}'",
+            )
         self._until_done(lambda: self._handle.commit_transaction(_CALL_S), "commit")
         self._ended(started, timeouts)
 
@@ -202,9 +205,11 @@ class KafkaTransaction:
         if self._state is State.CLOSED:
             return
         if self._state in (State.OPEN, State.BROKEN):
-            with suppress(KafkaException):  # without an answer the successor's opening aborts it
-                self._handle.abort_transaction(_CLOSE_S)
+            # Without an answer the opening of a successor aborts it.
+            with suppress(KafkaException, NoReturn):
+                self._caller.call(lambda: self._handle.abort_transaction(_CLOSE_S), _CLOSE_S + _GRACE_S)
         self._state = State.CLOSED
+        self._caller.end()
         self._drop()
 
     # State
@@ -236,25 +241,43 @@ class KafkaTransaction:
         self._state = State.STALE if slow else State.READY
         return not slow
 
-    def _until_done(self, call: Callable[[], None], action: str, timeout_ms: int | None = None) -> None:
-        """Repeats a call while librdkafka says it may be repeated."""
-        timeout_s = (timeout_ms or limits.KAFKA_COMMIT_MS_MAX) / 1000
-        deadline = time.monotonic() + timeout_s
+    def _until_done(self, call: Callable[[], None], action: str) -> None:
+        """Runs a call until its outcome is known. When it stays unknown only a new client helps; whether a commit took
+        place is then told by the committed positions."""
+        try:
+            self._repeat(call, action)
+        except RetriableLogError as error:
+            self._state = State.STALE
+            raise TransactionAborted(
+                error.message,
+                fix="Abort, go back to the last committed positions (they tell whether it took place) and repeat.",
+            ) from None
+
+    def _repeat(self, call: Callable[[], None], action: str) -> None:
+        """Repeats a call while librdkafka says it may be repeated. Errors: RetriableLogError when that takes too long
+        or when a call does not come back at all."""
+        deadline = time.monotonic() + limits.KAFKA_COMMIT_MS_MAX / 1000
         while True:
             try:
-                call()
+                self._caller.call(call, _CALL_S + _GRACE_S)
                 return
+            except NoReturn:
+                self._caller.end()
+                self._caller = Caller()
+                raise self._unknown(action, "no answer") from None
             except KafkaException as failure:
                 error: KafkaError = failure.args[0]
                 if not error.retriable() or error.txn_requires_abort() or error.fatal():
                     raise self._failed(error, action) from None
                 if time.monotonic() > deadline:
-                    raise RetriableLogError(
-                        f"Kafka at {self._connection.servers} could not {action} for '{self._id}' within "
-                        f"{timeout_s:.0f} s.",
-                        fix="Repeat the same call with the same arguments.",
-                    ) from None
+                    raise self._unknown(action, error.name()) from None
                 time.sleep(_RETRY_PAUSE_S)
+
+    def _unknown(self, action: str, reason: str) -> RetriableLogError:
+        return RetriableLogError(
+            f"Kafka at {self._connection.servers} could not {action} for '{self._id}' in time ({reason}).",
+            fix="Repeat the same call.",
+        )
 
     def _failed(self, error: KafkaError, action: str) -> TwinstackError:
         """The error to raise; the state follows from it."""
@@ -274,18 +297,22 @@ class KafkaTransaction:
     # Opening
 
     def _renew(self) -> None:
-        self._state = State.STALE  # and stays it if no broker answers: abort may be repeated
         self._drop()
-        self._handle = self._new_handle()
+        try:
+            self._open()
+        except TwinstackError:
+            if self._lost is None:
+                self._state = State.STALE  # abort may be repeated
+            raise
         self._state = State.READY
 
     def _drop(self) -> None:
-        """Nothing else may hold the client: its threads end with the last reference."""
+        """The client's threads end with the last reference to it, so nothing else may hold one: no variable either of
+        a call that raised (its error keeps the variables)."""
         if "_handle" in self.__dict__:
-            give_up(self._handle)
-            del self._handle
+            release([self.__dict__.pop("_handle")])
 
-    def _new_handle(self) -> Handle:
+    def _open(self) -> None:
         own = {
             "transactional.id": self._id,
             "transaction.timeout.ms": self._timeout_ms,
@@ -296,11 +323,12 @@ class KafkaTransaction:
             "retry.backoff.max.ms": 1_000,
             "linger.ms": 5,
         }
-        handle = self._connection.producer(self._watch, SETTINGS | own)
-        self._until_done(
-            lambda: handle.init_transactions(_CALL_S), "open the transactional producer", limits.KAFKA_ADMIN_MS_MAX
-        )
-        return handle
+        self._handle = self._connection.producer(self._watch, SETTINGS | own)
+        try:
+            self._repeat(lambda: self._handle.init_transactions(_CALL_S), "open the transactional producer")
+        except TwinstackError:
+            self._drop()
+            raise
 
     def _group_metadata(self, group: str) -> Any:
         """Of a group that nobody joins: made by a consumer that never speaks with a broker."""

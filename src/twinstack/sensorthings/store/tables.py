@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, LargeBinary, Text, text
-from sqlalchemy.dialects import postgresql
 
 from twinstack.sensorthings.store.types import Json, Result
 
@@ -24,7 +23,7 @@ metadata = sa.MetaData(
 # SQLite: INTEGER PRIMARY KEY is the rowid itself; BIGINT would make a second B-tree.
 _ID = BigInteger().with_variant(Integer(), "sqlite")
 _DOUBLE: sa.types.TypeEngine[float] = sa.Double()
-_CHAR = Text().with_variant(postgresql.CHAR(1), "postgresql")
+_CHAR = Text().with_variant(sa.CHAR(1), "postgresql")
 
 
 def _id() -> Column[int]:
@@ -253,7 +252,12 @@ datastream_stat = sa.Table(
     *_bbox(),
     Column("latest_id", BigInteger),
     Column("latest_t", BigInteger),
-    postgresql_with={"fillfactor": 50},
+)
+# As DDL, because the option `postgresql_with` would import that dialect with three drivers wherever tables are needed.
+sa.event.listen(
+    datastream_stat,
+    "after_create",
+    sa.DDL("ALTER TABLE datastream_stat SET (fillfactor = 50)").execute_if(dialect="postgresql"),
 )
 datastream_feature = sa.Table(
     "datastream_feature",
@@ -273,7 +277,7 @@ observation = sa.Table(
     metadata,
     _id(),
     Column("t", BigInteger, nullable=False),
-    Column("result", Result().with_variant(postgresql.DOUBLE_PRECISION(), "postgresql")),
+    Column("result", Result().with_variant(sa.Double(), "postgresql")),
     Column("datastream_id", Integer, nullable=False),
     Column("feature_id", Integer),
     Column("t_end", BigInteger),

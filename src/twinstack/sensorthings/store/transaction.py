@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from twinstack.core import limits
 from twinstack.sensorthings.store.outbox import Outgoing
@@ -19,6 +19,8 @@ OBSERVATION = "observation"
 def insert_or_ignore(connection: sa.Connection, table: sa.Table) -> sa.Insert:
     """`INSERT ... ON CONFLICT DO NOTHING` of this database."""
     if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql  # brings three drivers: not where SQLite is used
+
         return postgresql.insert(table).on_conflict_do_nothing()
     return sqlite.insert(table).on_conflict_do_nothing()
 

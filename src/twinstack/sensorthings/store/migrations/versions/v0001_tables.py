@@ -15,6 +15,37 @@ depends_on = None
 
 
 def upgrade() -> None:
+    """Tables in the order of their references."""
+    _archive_dead()
+    _archive_offset()
+    _company()
+    _datastream_feature()
+    _datastream_stat()
+    _dead_datastream()
+    _entity_name()
+    _id_block()
+    _observation()
+    _observation_chunk()
+    _outbox()
+    _outbox_head()
+    _store_info()
+    _system()
+    _app()
+    _location()
+    _observed_property()
+    _sensor()
+    _thing()
+    _app_revision()
+    _datastream()
+    _feature()
+    _historical_location()
+    _thing_location()
+    _app_source()
+    _datastream_property()
+    _historical_location_location()
+
+
+def _archive_dead() -> None:
     op.create_table(
         "archive_dead",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
@@ -38,6 +69,9 @@ def upgrade() -> None:
             "topic", "partition", "topic_uuid", "offset", name=op.f("uq_archive_dead_topic_partition_topic_uuid_offset")
         ),
     )
+
+
+def _archive_offset() -> None:
     op.create_table(
         "archive_offset",
         sa.Column("topic", sa.Text(), nullable=False),
@@ -46,6 +80,9 @@ def upgrade() -> None:
         sa.Column("next_offset", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("topic", "partition", name=op.f("pk_archive_offset")),
     )
+
+
+def _company() -> None:
     op.create_table(
         "company",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
@@ -62,6 +99,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_company")),
         sa.UniqueConstraint("name_key", name=op.f("uq_company_name_key")),
     )
+
+
+def _datastream_feature() -> None:
     op.create_table(
         "datastream_feature",
         sa.Column("datastream_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -74,6 +114,9 @@ def upgrade() -> None:
         ["feature_id", "datastream_id"],
         unique=False,
     )
+
+
+def _datastream_stat() -> None:
     op.create_table(
         "datastream_stat",
         sa.Column(
@@ -93,6 +136,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("datastream_id", name=op.f("pk_datastream_stat")),
         postgresql_with={"fillfactor": 50},
     )
+
+
+def _dead_datastream() -> None:
     op.create_table(
         "dead_datastream",
         sa.Column(
@@ -100,6 +146,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("datastream_id", name=op.f("pk_dead_datastream")),
     )
+
+
+def _entity_name() -> None:
     op.create_table(
         "entity_name",
         sa.Column("kind", sa.Text(), nullable=False),
@@ -108,12 +157,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("kind", "name", name=op.f("pk_entity_name")),
     )
     op.create_index("ix_entity_name_kind_entity_id", "entity_name", ["kind", "entity_id"], unique=False)
+
+
+def _id_block() -> None:
     op.create_table(
         "id_block",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("next_id", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_id_block")),
     )
+
+
+def _observation() -> None:
     op.create_table(
         "observation",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
@@ -131,6 +186,9 @@ def upgrade() -> None:
     )
     op.create_index("ix_observation_datastream_id_t", "observation", ["datastream_id", "t"], unique=False)
     op.create_index("ix_observation_t", "observation", ["t"], unique=False)
+
+
+def _observation_chunk() -> None:
     op.create_table(
         "observation_chunk",
         sa.Column("lo", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -140,6 +198,9 @@ def upgrade() -> None:
         sa.Column("closed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.PrimaryKeyConstraint("lo", name=op.f("pk_observation_chunk")),
     )
+
+
+def _outbox() -> None:
     op.create_table(
         "outbox",
         sa.Column("shard", sa.Integer(), autoincrement=False, nullable=False),
@@ -147,6 +208,9 @@ def upgrade() -> None:
         sa.Column("payload", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("shard", "seq", name=op.f("pk_outbox")),
     )
+
+
+def _outbox_head() -> None:
     op.create_table(
         "outbox_head",
         sa.Column("shard", sa.Integer(), autoincrement=False, nullable=False),
@@ -154,12 +218,18 @@ def upgrade() -> None:
         sa.Column("waiting_bytes", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.PrimaryKeyConstraint("shard", name=op.f("pk_outbox_head")),
     )
+
+
+def _store_info() -> None:
     op.create_table(
         "store_info",
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("value", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_store_info")),
     )
+
+
+def _system() -> None:
     op.create_table(
         "system",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
@@ -180,6 +250,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("name_key", name=op.f("uq_system_name_key")),
     )
     op.create_index(op.f("ix_system_company_id"), "system", ["company_id"], unique=False)
+
+
+def _app() -> None:
     op.create_table(
         "app",
         sa.Column("uid", sa.Text(), nullable=False),
@@ -199,6 +272,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("system_id", "name_key", name=op.f("uq_app_system_id_name_key")),
     )
     op.create_index(op.f("ix_app_system_id"), "app", ["system_id"], unique=False)
+
+
+def _location() -> None:
     op.create_table(
         "location",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
@@ -219,6 +295,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_location")),
     )
     op.create_index(op.f("ix_location_system_id"), "location", ["system_id"], unique=False)
+
+
+def _observed_property() -> None:
     op.create_table(
         "observed_property",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
@@ -234,6 +313,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_observed_property")),
     )
     op.create_index(op.f("ix_observed_property_system_id"), "observed_property", ["system_id"], unique=False)
+
+
+def _sensor() -> None:
     op.create_table(
         "sensor",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
@@ -250,6 +332,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sensor")),
     )
     op.create_index(op.f("ix_sensor_system_id"), "sensor", ["system_id"], unique=False)
+
+
+def _thing() -> None:
     op.create_table(
         "thing",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
@@ -264,6 +349,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_thing")),
     )
     op.create_index(op.f("ix_thing_system_id"), "thing", ["system_id"], unique=False)
+
+
+def _app_revision() -> None:
     op.create_table(
         "app_revision",
         sa.Column("app_uid", sa.Text(), nullable=False),
@@ -276,6 +364,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["app_uid"], ["app.uid"], name=op.f("fk_app_revision_app_uid")),
         sa.PrimaryKeyConstraint("app_uid", "n", name=op.f("pk_app_revision")),
     )
+
+
+def _datastream() -> None:
     op.create_table(
         "datastream",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
@@ -308,6 +399,9 @@ def upgrade() -> None:
     op.create_index(op.f("ix_datastream_sensor_id"), "datastream", ["sensor_id"], unique=False)
     op.create_index(op.f("ix_datastream_system_id"), "datastream", ["system_id"], unique=False)
     op.create_index(op.f("ix_datastream_thing_id"), "datastream", ["thing_id"], unique=False)
+
+
+def _feature() -> None:
     op.create_table(
         "feature",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
@@ -331,6 +425,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("gen_location_id", name=op.f("uq_feature_gen_location_id")),
     )
     op.create_index(op.f("ix_feature_system_id"), "feature", ["system_id"], unique=False)
+
+
+def _historical_location() -> None:
     op.create_table(
         "historical_location",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
@@ -346,6 +443,9 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_historical_location_system_id"), "historical_location", ["system_id"], unique=False)
     op.create_index(op.f("ix_historical_location_thing_id"), "historical_location", ["thing_id"], unique=False)
+
+
+def _thing_location() -> None:
     op.create_table(
         "thing_location",
         sa.Column("thing_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -355,6 +455,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("thing_id", "location_id", name=op.f("pk_thing_location")),
     )
     op.create_index(op.f("ix_thing_location_location_id"), "thing_location", ["location_id"], unique=False)
+
+
+def _app_source() -> None:
     op.create_table(
         "app_source",
         sa.Column("app_uid", sa.Text(), nullable=False),
@@ -368,6 +471,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("app_uid", "n", "system_id", name=op.f("pk_app_source")),
     )
     op.create_index(op.f("ix_app_source_system_id"), "app_source", ["system_id"], unique=False)
+
+
+def _datastream_property() -> None:
     op.create_table(
         "datastream_property",
         sa.Column("datastream_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -387,6 +493,9 @@ def upgrade() -> None:
         ["observed_property_id"],
         unique=False,
     )
+
+
+def _historical_location_location() -> None:
     op.create_table(
         "historical_location_location",
         sa.Column("historical_location_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
