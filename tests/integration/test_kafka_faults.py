@@ -254,7 +254,7 @@ class CopyLoop:
             done = self._go_back(consumer)
             committed_at = time.monotonic()
             while any(done[tp] < ends[tp] for tp in self.tps):
-                assert time.monotonic() < deadline, f"copied to {done} of {ends}: {self.incidents}"
+                assert time.monotonic() < deadline, f"{self.incidents} copied to {done} of {ends}"
                 try:
                     self._copy(consumer, transaction, done)
                     self.gap_s_max = max(self.gap_s_max, time.monotonic() - committed_at)
@@ -340,29 +340,36 @@ def test_a_successor_ends_a_hung_predecessor(log: KafkaLog) -> None:
 
 @pytest.mark.slow
 def test_three_nodes_and_leaders_killed_under_a_transactional_copy(tmp_path: Path) -> None:
+    """Each node is killed once while records are copied; the copy must have come through all three."""
     with running_kafka(tmp_path / "three", nodes=3) as cluster:
         log = KafkaLog(cluster.bootstrap)
         source, target = make_topic(log, 3), make_topic(log, 3)
-        values = fill(log, source, 60_000)
+        values = fill(log, source, 20_000)
         copy = CopyLoop(log, source, target, 3)
-        stop, choice = threading.Event(), random.Random(7)
+        killed: list[int] = []
+        failures: list[BaseException] = []
 
         def murder() -> None:
-            while not stop.wait(2.0):
-                victim = choice.choice((1, 2, 3))
-                cluster.kill(victim)
-                stop.wait(4.0)
-                cluster.start_node(victim)
-                cluster.wait_ready()
+            try:
+                for victim in random.Random(7).sample((1, 2, 3), 3):
+                    time.sleep(2.0)
+                    cluster.kill(victim)
+                    killed.append(victim)
+                    time.sleep(4.0)
+                    cluster.start_node(victim)
+                    cluster.wait_ready()
+            except BaseException as error:
+                failures.append(error)
 
         murderer = threading.Thread(target=murder)
         murderer.start()
         try:
-            copy.run(300.0)
+            copy.run(240.0)
         finally:
-            stop.set()
             murderer.join()
-        cluster.wait_ready()
+        assert not failures
+        assert sorted(killed) == [1, 2, 3]
         check_copy(log, target, values, 3)
         log.close()
-        assert copy.gap_s_max < 30.0, copy.gap_s_max
+        print(f"longest gap {copy.gap_s_max:.1f} s, {len(copy.incidents)} aborted: {copy.incidents}")
+        assert copy.gap_s_max < 60.0, copy.gap_s_max

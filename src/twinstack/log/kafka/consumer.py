@@ -24,6 +24,7 @@ from twinstack.core.errors import (
     RetriableLogError,
     SettingsError,
     TimedOut,
+    TwinstackError,
     UnknownTopic,
     Unreachable,
 )
@@ -77,6 +78,7 @@ class KafkaConsumer:
         self._positions: dict[TopicPartition, int | None] = {}
         self._paused: set[TopicPartition] = set()
         self._member = ""
+        self._error: TwinstackError | None = None
         self._closed = False
 
     # What to read
@@ -89,6 +91,7 @@ class KafkaConsumer:
             handle.assign(to_kafka(wanted))
         self._positions = {tp: offset if offset >= 0 else None for tp, offset in wanted.items()}
         self._paused = set()
+        self._error = None
 
     def subscribe(self, topics: Sequence[str]) -> None:
         if self._group is None:
@@ -145,7 +148,7 @@ class KafkaConsumer:
         handle = self._open(self._mode)
         deadline = time.monotonic() + timeout_s
         with calling(self._watch, "read"):
-            messages = handle.consume(records_max, 0)
+            messages = [] if self._error is not None else handle.consume(records_max, 0)
             while True:
                 batches = self._take(messages)
                 left = deadline - time.monotonic()
@@ -156,23 +159,30 @@ class KafkaConsumer:
                     messages += handle.consume(records_max - 1, 0)
 
     def _take(self, messages: list[Message]) -> list[Batch]:
+        """The records, and what the events among them mean. An error waits for the next call when records came with
+        it: they would not come again."""
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
         if not messages:
             return []
+        events: list[Message] = []
         if set(map(Message.error, messages)) != {None}:
-            records = []
-            for message in messages:
-                error = message.error()
-                if error is None:
-                    records.append(message)
-                else:
-                    self._told(error, message)
-            messages = records
+            events = [message for message in messages if message.error() is not None]
+            messages = [message for message in messages if message.error() is None]
         batches: list[Batch] = []
         for batch in in_batches(messages, self._only_topic()):
             tp = TopicPartition(batch.topic, batch.partition)
             if tp in self._positions:
                 self._positions[tp] = batch.next_offset
                 batches.append(batch)
+        for event in events:
+            try:
+                self._told(event)
+            except TwinstackError as error:
+                self._error = self._error or error
+        if self._error is not None and not batches:
+            return self._take([])
         return batches
 
     def _only_topic(self) -> str | None:
@@ -181,14 +191,17 @@ class KafkaConsumer:
         topics = {tp.topic for tp in self._positions} if self._mode == "assigned" else ()
         return next(iter(topics)) if len(topics) == 1 else None
 
-    def _told(self, error: KafkaError, message: Message) -> None:
+    def _told(self, message: Message) -> None:
         """Events come as messages: ends of partitions, refusals, lost positions."""
+        error = message.error()
+        assert error is not None
         code = error.code()
         topic, partition = message.topic(), message.partition()
         tp = TopicPartition(topic or "", -1 if partition is None else partition)
         if code == KafkaError._PARTITION_EOF:
+            # Behind the last record: it came with it, and stands for the markers and gaps after it.
             offset = message.offset()
-            if tp in self._positions and offset is not None and offset >= 0:
+            if tp in self._positions and offset is not None and offset > (self._positions[tp] or -1):
                 self._positions[tp] = offset
         elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION):
             raise PositionLost(
