@@ -11,7 +11,7 @@ from twinstack.client.encoding import Encoder, Same, Timestamp
 from twinstack.client.metadata import Entity
 from twinstack.client.receipts import Receipt
 from twinstack.core.errors import Conflict, Undelivered, UnknownQuantity
-from twinstack.core.ids import observation_id, uuid7_batch_ascii
+from twinstack.core.ids import observation_id_ascii, uuid7_batch_ascii
 from twinstack.core.names import SystemName
 from twinstack.log.seam import OutRecord, Producer
 
@@ -45,6 +45,7 @@ class ProducingSide:
         """Makes the local quantity names known to `produce`."""
         fresh = {q: Encoder(q, entity, self._attributes) for q, entity in datastreams.items()}
         with self._lock:
+            self._check_open()
             self._encoders.update({q: (encoder, encoder.log_key.encode()) for q, encoder in fresh.items()})
 
     @property
@@ -55,7 +56,10 @@ class ProducingSide:
         self, quantity: str, result: Any, timestamp: Timestamp | None, attributes: Mapping[str, Any]
     ) -> Receipt:
         with self._lock:
-            encoder, key = self._encoder(quantity)
+            try:
+                encoder, key = self._encoders[quantity]
+            except KeyError:
+                raise self._unknown(quantity) from None
             now_us = self._clock_us()
             if attributes:
                 same = {name: Same(value) for name, value in attributes.items()}
@@ -63,10 +67,9 @@ class ProducingSide:
                 value = encoder.encode((result,), times, now_us, same)[0]
             else:
                 value = encoder.encode_one(result, timestamp, now_us)
-            id_ = observation_id()
+            id_ = observation_id_ascii()
             receipt = Receipt([id_], self)
-            headers = [("ts-id", id_.encode())]
-            self._producer.send(OutRecord(self._data_topic, value, key, headers), receipt.settle)
+            self._producer.send(OutRecord(self._data_topic, value, key, [("ts-id", id_)]), receipt.settle)
             self.produced += 1
             return receipt
 
@@ -78,7 +81,10 @@ class ProducingSide:
         attributes: Mapping[str, Same | Sequence[Any]],
     ) -> Receipt:
         with self._lock:
-            encoder, key = self._encoder(quantity)
+            try:
+                encoder, key = self._encoders[quantity]
+            except KeyError:
+                raise self._unknown(quantity) from None
             values = encoder.encode(results, timestamps, self._clock_us(), attributes)
             ids = uuid7_batch_ascii(len(values))
             if values:
@@ -87,15 +93,9 @@ class ProducingSide:
                 self.produced += len(values)
             return Receipt(ids, self, mark=self.produced)
 
-    def _encoder(self, quantity: str) -> tuple[Encoder, bytes]:
-        """Errors: Conflict, UnknownQuantity."""
-        self._check_open()
-        try:
-            return self._encoders[quantity]
-        except KeyError:
-            raise self._unknown(quantity) from None
-
     def _unknown(self, quantity: str) -> UnknownQuantity:
+        """Errors: Conflict when the client is disconnected."""
+        self._check_open()
         known = self.quantities
         near = difflib.get_close_matches(quantity, known, n=1)
         if near:
@@ -149,6 +149,7 @@ class ProducingSide:
             if self._closed:
                 return
             self._closed = True
+            self._encoders.clear()  # no quantity is known any more: `produce` need not ask whether it is closed
             self._producer.close(timeout_s)
             self._acknowledged = self.produced
 

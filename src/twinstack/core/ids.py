@@ -14,7 +14,7 @@ UID_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 UID_CHARS = 10
 NAMESPACE = uuid.UUID("6f0f6a55-3a51-5b8e-9a2f-1d2c1f0b7a11")
 
-_RANDOM_POOL_BYTES = 4096
+_TAILS_AT_ONCE = 256
 
 
 def new_uid() -> str:
@@ -35,10 +35,10 @@ class _Uuid7:
         self._lock = threading.Lock()
         self._last_ms = 0
         self._counter = 0
-        self._prefix_ms, self._prefix = -1, ""
-        self._tails: list[str] = []
+        self._prefix_ms, self._prefix = -1, b""
+        self._tails: list[bytes] = []
 
-    def one(self) -> str:
+    def one(self) -> bytes:
         with self._lock:
             now_ms = time.time_ns() // 1_000_000
             if now_ms > self._last_ms:
@@ -48,12 +48,10 @@ class _Uuid7:
             counter = self._counter
             self._counter += 1
             if self._prefix_ms != self._last_ms:
-                h = f"{self._last_ms:012x}"
-                self._prefix_ms, self._prefix = self._last_ms, f"{h[:8]}-{h[8:]}-7"
+                self._prefix_ms, self._prefix = self._last_ms, _prefix(self._last_ms)
             if not self._tails:
-                random = os.urandom(_RANDOM_POOL_BYTES).hex()
-                self._tails = [f"-8{random[i + 1 : i + 4]}-{random[i + 4 : i + 16]}" for i in range(0, len(random), 16)]
-            return f"{self._prefix}{counter:03x}{self._tails.pop()}"
+                self._tails = [each[18:] for each in _block(0, 0, _TAILS_AT_ONCE)]
+            return self._prefix + _COUNTERS[counter] + self._tails.pop()
 
     def many(self, n: int) -> list[bytes]:
         with self._lock:
@@ -77,13 +75,17 @@ class _Uuid7:
         return blocks
 
 
+def _prefix(ms: int) -> bytes:
+    h = b"%012x" % ms
+    return h[:8] + b"-" + h[8:] + b"-7"
+
+
 def _block(ms: int, first: int, count: int) -> list[bytes]:
     """Ids of one millisecond, written column by column: each of the 36 characters for all ids at once."""
-    h = f"{ms:012x}"
     text = bytearray(36 * count)
-    for place, character in enumerate(f"{h[:8]}-{h[8:]}-7".encode()):
+    for place, character in enumerate(_prefix(ms)):
         text[place::36] = bytes((character,)) * count
-    counters = _COUNTERS[3 * first : 3 * (first + count)]
+    counters = b"".join(_COUNTERS[first : first + count])
     for place in range(3):
         text[15 + place :: 36] = counters[place::3]
     for place, fixed in ((18, b"-"), (19, b"8"), (23, b"-")):
@@ -96,12 +98,17 @@ def _block(ms: int, first: int, count: int) -> list[bytes]:
 
 
 _COUNTER_MAX = 0xFFF
-_COUNTERS = "".join(f"{n:03x}" for n in range(_COUNTER_MAX + 1)).encode()
+_COUNTERS = [b"%03x" % n for n in range(_COUNTER_MAX + 1)]
 _uuid7 = _Uuid7()
 
 
 def observation_id() -> str:
     """A new UUIDv7: the `ts-id` of one observation."""
+    return _uuid7.one().decode()
+
+
+def observation_id_ascii() -> bytes:
+    """`observation_id` as ASCII bytes, ready for a header."""
     return _uuid7.one()
 
 
