@@ -69,6 +69,7 @@ FAILURES = [
     (6, ("system", "list", "--server", NOWHERE)),
     (3, (*RUN, *TEXT, "cz.no.such.system", "--server", "{up}")),
     (3, ("kafka", "test", "--dir", "{tmp}/kafka")),
+    (3, ("kafka", "status", "--dir", "{tmp}/kafka")),
     (3, ("setup", "topics", "--systems", "{tmp}/none.json", "--server", "{up}")),
     (5, ("up", "--open", "--data", "{tmp}/foreign", "--port", "0")),
     (5, ("demo", "--data", "{data}", "--port", "0")),

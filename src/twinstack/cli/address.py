@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ Server = Annotated[
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder.", show_default="./twinstack-data")]
 
 DEMO_FOLDER = Path("twinstack-demo")
+ROOT_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ def find(server: str | None = None, data: Path | None = None) -> Place:
     settings = load({"data": data}).settings
     named = server or settings.server
     if named.startswith(("http://", "https://")):
-        return Place(named.rstrip("/"), named.rstrip("/"))
+        return Place(named.rstrip("/"), _log_of(named.rstrip("/")))
     if named:
         return Place("", named)
     found = running_server(settings.data, given=data is not None)
@@ -48,6 +50,18 @@ def find(server: str | None = None, data: Path | None = None) -> Place:
         return Place(found["url"], found["url"] if found["log"] == "embedded" else found["log"])
     url = f"http://localhost:{settings.port}"
     return Place(url, url if settings.embedded else settings.log)
+
+
+def _log_of(url: str) -> str:
+    """Where the log of a server is: at the server itself, or on Kafka brokers. What does not answer as a server of ours
+    is taken as it was named: using it says best what is wrong."""
+    request = urllib.request.Request(f"{url}/", headers={"Accept": "application/json"})  # noqa: S310 - http(s) only
+    with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+        with urllib.request.urlopen(request, timeout=ROOT_TIMEOUT_S) as answer:  # noqa: S310
+            log = json.load(answer).get("log")
+        if isinstance(log, str) and log and not log.startswith("http"):
+            return log
+    return url
 
 
 def running_server(data: Path, *, given: bool) -> dict[str, Any] | None:

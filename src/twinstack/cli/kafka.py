@@ -1,4 +1,4 @@
-"""`twinstack kafka install|start|stop|test`: Apache Kafka on this machine, to try things."""
+"""`twinstack kafka install|start|stop|status|test`: Apache Kafka on this machine, to try things."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from twinstack.cli.output import Json, emit_json, emit_lines, hint
+from twinstack.cli.output import Json, emit_json, emit_lines, emit_rows, hint
 
 if TYPE_CHECKING:
     from twinstack.log.kafka.cluster import Cluster
@@ -54,6 +54,20 @@ def stop(folder: Dir = None, as_json: Json = False) -> None:
         emit_json({"stopped": stopped})
     else:
         emit_lines("Nothing was running." if not stopped else f"Stopped {stopped} node{'s' if stopped > 1 else ''}.")
+
+
+@group.command("status")
+def status(folder: Dir = None, as_json: Json = False) -> None:
+    """Show the nodes of a cluster and how many of them answer."""
+    from twinstack.log.kafka import node
+
+    found = node.status(folder or node.DEFAULT_FOLDER)
+    if as_json:
+        emit_json(found.as_dict())
+    else:
+        rows = [{"node": n.id, "address": n.address, "pid": n.pid, "running": n.running} for n in found.nodes]
+        emit_rows(rows, ("node", "address", "pid", "running"), as_json=False)
+        hint(f"{found.answers} of {len(found.nodes)} brokers answer at {found.bootstrap}")
 
 
 @group.command("test")

@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from twinstack.core.names import unqualify
+from twinstack.core.names import DEFAULT_SYSTEM, unqualify
 from twinstack.platform.live import Value
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ def overview(platform: Platform) -> dict[str, Any]:
             "ext": by_topic[(system["name"], "ext")],
         }
         for system in platform.systems.list()
+        # The place of unnamed entities is nobody's system: it shows once something is in it.
+        if system["name"] != DEFAULT_SYSTEM or counts.get(DEFAULT_SYSTEM)
     ]
     return {"systems": systems, "apps": platform.apps.states()}
 

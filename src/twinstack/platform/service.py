@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
@@ -54,18 +55,18 @@ class Platform:
     def open(cls, settings: Settings, mode: Mode, folder: Folder, port: int) -> Platform:
         """Opens log and store; starts the live thread. Errors: Unreachable, SettingsError, StorageFull."""
         token = secrets.token_urlsafe(32)
-        shared = _open_log(settings, folder)
-        try:
+        with contextlib.ExitStack() as undo:
+            shared = _open_log(settings, folder)
+            undo.callback(shared.close)
             shared.ping(limits.BROKER_PROBE_MS_MAX / 1000)
             store = open_store(settings.store_url)
+            undo.callback(store.close)
             store.migrate()
-        except BaseException:
-            shared.close()
-            raise
-        systems = Systems(store, shared.admin(), settings)
-        systems.repair()
-        if mode.lab:
-            systems.ensure(DEFAULT_SYSTEM)
+            systems = Systems(store, shared.admin(), settings)
+            systems.repair()
+            if mode.lab:
+                systems.ensure(DEFAULT_SYSTEM)
+            undo.pop_all()
         address = f"http://127.0.0.1:{port}" if settings.embedded else settings.log
 
         def check(new: NewApp) -> object:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from twinstack.core import names, observations
 from twinstack.core.errors import InvalidRecord, UnknownTopic
 from twinstack.log.seam import EARLIEST, Consumer, Log, TopicPartition
+from twinstack.streams.reading import read_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +133,6 @@ class MetaCatalogue:
     Errors of `snapshot`, `refresh`: those of the log (Unreachable, RetriableLogError, ...).
     """
 
-    POLL_S = 0.2
-
     def __init__(self, log: Log) -> None:
         self._log = log
         self._admin = log.admin()
@@ -152,16 +151,11 @@ class MetaCatalogue:
         if self._consumer is None:
             return changed
         ends = self._admin.end_offsets(list(self._next))
-        while any(self._next[tp] < end for tp, end in ends.items()):
-            batches = self._consumer.poll(self.POLL_S)
-            for batch in batches:
-                tp = TopicPartition(batch.topic, batch.partition)
-                self._next[tp] = batch.next_offset
-                system = batch.topic.removesuffix(".meta")
-                for key, value in zip(batch.keys, batch.values, strict=True):
-                    changed |= self._apply(self._systems[system], key, value)
-            if not batches:  # only transaction markers or compacted gaps are left before the end
-                self._next |= {tp: max(end, self._next[tp]) for tp, end in ends.items()}
+        for batch in read_to(self._consumer, dict(self._next), ends):
+            self._next[TopicPartition(batch.topic, batch.partition)] = batch.next_offset
+            catalogue = self._systems[batch.topic.removesuffix(".meta")]
+            for key, value in zip(batch.keys, batch.values, strict=True):
+                changed |= self._apply(catalogue, key, value)
         return changed
 
     def close(self) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from twinstack.core.errors import InvalidRecord
 from twinstack.core.observations import RESERVED_KEYS, decode
 from twinstack.log.seam import Log, TopicPartition
+from twinstack.streams.reading import read_to
 
 LAST_RECORDS = 10_000
-_POLL_S = 0.5
 
 
 def attributes_of(log: Log, topics: Sequence[str], last: int = LAST_RECORDS) -> frozenset[str]:
@@ -33,14 +33,9 @@ def _attributes(log: Log, starts: dict[TopicPartition, int], ends: dict[TopicPar
     consumer = log.consumer(client_id="twinstack-sample")
     try:
         consumer.assign(positions)
-        while any(positions[tp] < ends[tp] for tp in positions):
-            batches = consumer.poll(_POLL_S)
-            if not batches:  # markers of transactions before the end
-                break
-            for batch in batches:
-                positions[TopicPartition(batch.topic, batch.partition)] = batch.next_offset
-                for value in batch.values:
-                    found.update(_keys(value))
+        for batch in read_to(consumer, positions, {tp: ends[tp] for tp in positions}):
+            for value in batch.values:
+                found.update(_keys(value))
     finally:
         consumer.close()
     return found

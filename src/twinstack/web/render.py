@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _SIGNIFICANT = 6
 _PLAIN_MAX = 1e15
 _DIGITS_MAX = 12
-_SYMBOLS = {"degC": "°C", "degF": "°F", "deg": "°"}
+_SYMBOLS = {"degC": "°C", "degF": "°F", "deg": "°", "1": ""}  # a count needs no unit beside it
 
 
 def page(template: str, **values: Any) -> HTMLResponse:

@@ -35,5 +35,5 @@ def test_result(value: object, shown: str) -> None:
 
 
 def test_unit_and_rate() -> None:
-    assert (unit("degC"), unit("m/s"), unit("")) == ("°C", "m/s", "")
+    assert (unit("degC"), unit("m/s"), unit(""), unit("1")) == ("°C", "m/s", "", "")
     assert (rate(0.1234), rate(1234.5)) == ("0.12", "1234")

@@ -127,7 +127,7 @@ class PackedConsumer:
             if batch is not None and len(batch):
                 place.ready.append(batch)
             elif not place.ready:
-                place.position = place.fetch_at  # compaction left nothing there
+                place.position, place.moved = place.fetch_at, True  # compaction left nothing there
         for tp, reason in fetched.lost:
             if self._membership is None:
                 raise PositionLost(

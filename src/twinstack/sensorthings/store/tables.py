@@ -257,9 +257,7 @@ datastream_stat = sa.Table(
 sa.event.listen(
     datastream_stat,
     "after_create",
-    sa.DDL(  # type: ignore[no-untyped-call]
-        "ALTER TABLE datastream_stat SET (fillfactor = 50)"
-    ).execute_if(dialect="postgresql"),
+    sa.DDL("ALTER TABLE datastream_stat SET (fillfactor = 50)").execute_if(dialect="postgresql"),  # type: ignore[no-untyped-call]
 )
 datastream_feature = sa.Table(
     "datastream_feature",
