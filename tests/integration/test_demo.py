@@ -49,7 +49,7 @@ def records(on: Server) -> dict[str, list[tuple[str, str]]]:
 def test_the_demo_flows_ends_and_goes_on(tmp_path: Path) -> None:
     data = tmp_path / "demo"
     with server(data, ("demo",)) as first:
-        assert first.out == [f"ready {first.url}\n"]
+        assert first.out[0] == f"ready {first.url}\n"
         assert wait_until(lambda: flows(first), FLOW_S), json.dumps(apps(first), indent=1)
         assert {s["name"] for s in first.get("/api/v1/systems")["items"]} >= set(SYSTEMS)
         page = first.call("GET", "/", headers={"Accept": "text/html"}).text
@@ -60,6 +60,7 @@ def test_the_demo_flows_ends_and_goes_on(tmp_path: Path) -> None:
         children = first.children()
         assert first.stop() == 0
         assert gone(children)
+        assert_printed(first)
         assert "Traceback" not in "".join(first.err)
     with server(data, ("demo",)) as second:
         before = records(second)
@@ -75,6 +76,19 @@ def test_the_demo_flows_ends_and_goes_on(tmp_path: Path) -> None:
         assert not Counter(were) - Counter(after[topic]), topic
         assert max(Counter(after[topic]).values(), default=1) == 1, topic
     assert_forwarded(after)
+
+
+def assert_printed(demo: Server) -> None:
+    """The lines of the programs stand on stdout with their names, and whole in their logs."""
+    printed = [line.rstrip("\n").partition(" | ") for line in demo.out[1:]]
+    words = {"car_1": "The air temperature at the demo car 1 is ", "car_2": "  -> Received new external data-point of "}
+    for name, begin in words.items():
+        lines = [text for who, _, text in printed if who == name]
+        assert any(text.startswith(begin) for text in lines), demo.out
+        logged = (demo.data / "logs" / f"{name}.log").read_text(encoding="utf-8").splitlines()
+        assert set(lines) <= set(logged)
+    assert "datastack_adapter" not in {who for who, _, _ in printed}
+    assert "datastack_adapter" in "".join(demo.err)
 
 
 def assert_forwarded(records_by_topic: dict[str, list[tuple[str, str]]]) -> None:

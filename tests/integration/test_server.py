@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from server_under_test import (
 )
 
 from twinstack.core.limits import READY_MS_MAX
+from twinstack.web.guard import body_limit
 
 A = "is.iceland.iot4cps-wp5-WeatherService.Stations"
 B = "cz.icecars.iot4cps-wp5-CarFleet.Car1"
@@ -358,3 +360,35 @@ def test_tail_and_head_end_together(up: Server) -> None:
     assert first.stderr.read() == ""
     first.stdout.close()
     first.stderr.close()
+
+
+BODIES = ("/api/v1/apps", "/v1.1/Observations", f"/topics/{A}.int", "/consumers/g")
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_a_body_over_the_limit_is_413_at_every_door(up: Server, path: str) -> None:
+    register(up)
+    size = body_limit(path) + 1
+    chunks = (b" " * min(65_536, size - at) for at in range(0, size, 65_536))
+    kind = "application/vnd.kafka.json.v2+json" if path.startswith(("/topics", "/consumers")) else "application/json"
+    answer = up.call("POST", path, headers={"Content-Type": kind}, content=chunks)
+    assert answer.status_code == 413, answer.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/nothing", "/static/../guard.py", "/v1.1/nope", "/topics/nope", "/consumers/x", "/api/log/v1/nope"]
+)
+def test_every_answer_has_its_trace_and_the_headers_that_protect(up: Server, path: str) -> None:
+    answer = up.call("GET", path)
+    assert len(answer.headers["twinstack-trace"]) == 16
+    assert answer.headers["content-security-policy"].startswith("default-src 'self'")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", ["../guard.py", "%2e%2e/guard.py", "..%2fguard.py", "....//guard.py", "%2fetc/passwd"])
+def test_static_files_are_those_of_the_folder_alone(up: Server, path: str) -> None:
+    """As raw bytes: a client library would tidy the path."""
+    with socket.create_connection(("127.0.0.1", up.port), timeout=10) as peer:
+        peer.sendall(f"GET /static/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: peer.recv(65_536), b""))
+    assert answer.startswith(b"HTTP/1.1 404 "), answer[:200]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +31,10 @@ PROGRAMS = (
     "WeatherService/forecast_service/forecast-service.py",
     "Analytics/datastack_adapter.py",
 )
+QUIET = "datastack_adapter"
+"""Prints a JSON document for each record of everybody: on the terminal the others could not be read any more."""
+
+Show = Callable[[str, bytes], None]
 
 
 def add_to(root: typer.Typer) -> None:
@@ -53,9 +59,26 @@ def demo(
     settings = effective(port, data or DEMO_FOLDER, log)
     if reset:
         _reset(Folder(settings.data))
-    with stops_cleanly(), _kafka(settings) as log_address:
+    with stops_cleanly(), _kafka(settings) as log_address, _shown(as_json) as show:
         settings = msgspec.structs.replace(settings, log=log_address)
-        serve(settings, Mode.DEMO, as_json=as_json, programs=lambda platform: start(platform, folder))
+        hints = (f"What the programs say is also in {settings.data / 'logs'}; {QUIET}'s documents are there alone.",)
+        programs = partial(start, folder=folder, show=show)
+        serve(settings, Mode.DEMO, as_json=as_json, hints=hints, programs=programs)
+
+
+@contextlib.contextmanager
+def _shown(as_json: bool) -> Iterator[Show | None]:
+    """Takes lines of the programs to stdout; None with `--json`, where stdout is for programs."""
+    if as_json:
+        yield None
+        return
+    from twinstack.cli.printed import Printed
+
+    printed = Printed(sys.stdout)
+    try:
+        yield printed.add
+    finally:
+        printed.close()
 
 
 @contextlib.contextmanager
@@ -94,7 +117,7 @@ def _reset(folder: Any) -> None:
     folder.delete()
 
 
-async def start(platform: Platform, folder: Path) -> list[Child]:
+async def start(platform: Platform, folder: Path, show: Show | None = None) -> list[Child]:
     """Systems and apps of the demo, then its programs; what is there already is left as it is."""
     from starlette.concurrency import run_in_threadpool
 
@@ -107,10 +130,13 @@ async def start(platform: Platform, folder: Path) -> list[Child]:
     for wanted in _read(folder / "apps.json")["apps"]:
         await platform.deploy(NewApp(**wanted))
     address = ["--server", platform.url, *([] if platform.settings.embedded else ["--kafka", platform.settings.log])]
-    return [
-        Child(Path(program).stem, str(folder / program), address, kind="program", cwd=platform.folder.path)
-        for program in PROGRAMS
-    ]
+    children = []
+    for program in PROGRAMS:
+        name = Path(program).stem
+        on_print = partial(show, name) if show is not None and name != QUIET else None
+        cwd = platform.folder.path
+        children.append(Child(name, str(folder / program), address, kind="program", cwd=cwd, on_print=on_print))
+    return children
 
 
 def _read(path: Path) -> dict[str, Any]:

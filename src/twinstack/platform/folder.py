@@ -89,7 +89,8 @@ class Folder:
                 f"{self.path} was made by `{command_of(made_by)}`, this is `{command_of(mode)}`.",
                 fix="Name another folder with --data, or start the command that made it.",
             )
-        self.path.mkdir(parents=True, exist_ok=True)
+        # Log and logs hold what companies sent: nobody else on the machine reads them.
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.logs_path.mkdir(exist_ok=True)
         lock = (self.path / "lock").open("a")
         try:

@@ -57,6 +57,8 @@ class Child:
     kind: str = "worker"
     stdin: bytes | None = None
     cwd: Path | None = None
+    on_print: Callable[[bytes], None] | None = None
+    """Gets each line of a program's stdout too; must not wait."""
 
 
 class _Run:
@@ -194,12 +196,20 @@ class Supervisor:
         self._set(run, "running", "") if run.wanted else None
         with LogFile(self._logs / f"{child.name}.log") as file:
             await asyncio.gather(
-                self._read(process.stdout, child, file, states=child.kind != "program"),
-                self._read(process.stderr, child, file, states=False),
+                self._read(process.stdout, child, file, states=child.kind != "program", show=child.on_print),
+                self._read(process.stderr, child, file, states=False, show=None),
             )
             return await process.wait()
 
-    async def _read(self, stream: asyncio.StreamReader | None, child: Child, file: LogFile, *, states: bool) -> None:
+    async def _read(
+        self,
+        stream: asyncio.StreamReader | None,
+        child: Child,
+        file: LogFile,
+        *,
+        states: bool,
+        show: Callable[[bytes], None] | None,
+    ) -> None:
         assert stream is not None
         while True:
             try:
@@ -213,6 +223,8 @@ class Supervisor:
                     self._on_line(child.name, json.loads(line))
                     continue
             file.write(line)
+            if show is not None:
+                show(line)
 
     def _set(self, run: _Run, state: State, reason: str) -> None:
         if state == run.state:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twinstack.core import limits
+from twinstack.core.errors import InvalidInput
 from twinstack.platform.policy import Action, Actor, Mode, Object, decide, is_loopback
 from twinstack.web.problem import problem
 from twinstack.web.requests import Requests
@@ -82,13 +83,20 @@ class Guard:
         await problem(status, code, detail, fix=fix, trace=trace)(scope, receive, answer)
 
     async def _pass(self, scope: Scope, receive: _Limited, answer: _Answer) -> None:
+        async def unless_too_large(message: Message) -> None:
+            # A door that turns every exception into its own 500 must not answer for a body that was cut off.
+            if answer.started or not receive.exceeded:
+                await answer(message)
+
         try:
-            await self.app(scope, receive, answer)
-        except _TooLarge:
-            if not answer.started:
-                detail = f"The body has more than the {receive.limit} bytes that fit."
-                response = problem(413, "too_large", detail, fix="Send it in parts.", trace=scope["twinstack.trace"])
-                await response(scope, receive, answer)
+            await self.app(scope, receive, unless_too_large)
+        except Exception:
+            if not receive.exceeded:
+                raise
+        if receive.exceeded and not answer.started:
+            detail = f"The body has more than the {receive.limit} bytes that fit."
+            response = problem(413, "too_large", detail, fix="Send it in parts.", trace=scope["twinstack.trace"])
+            await response(scope, receive, answer)
 
     def _actor(self, scope: Scope, headers: dict[bytes, bytes]) -> Actor:
         address = scope["client"][0] if scope.get("client") else ""
@@ -148,8 +156,11 @@ def _foreign(headers: dict[bytes, bytes], host: str) -> str:
     return "" if urlsplit(text).netloc.lower() == host else f"the origin {text[:100]}"
 
 
-class _TooLarge(Exception):
-    pass
+class BodyTooLarge(InvalidInput):
+    """Ends the reading of a body; the doors answer it as an error of the caller, the guard with 413."""
+
+    code = "too_large"
+    http_status = 413
 
 
 class _Limited:
@@ -158,6 +169,7 @@ class _Limited:
     def __init__(self, receive: Receive, limit: int) -> None:
         self._receive = receive
         self.limit = limit
+        self.exceeded = False
         self._seen = 0
 
     async def __call__(self) -> Message:
@@ -165,7 +177,8 @@ class _Limited:
         if message["type"] == "http.request":
             self._seen += len(message.get("body", b""))
             if self._seen > self.limit:
-                raise _TooLarge
+                self.exceeded = True
+                raise BodyTooLarge(f"The body has more than the {self.limit} bytes that fit.", fix="Send it in parts.")
         return message
 
 

@@ -91,3 +91,14 @@ def test_delete_removes_what_twinstack_made_and_nothing_else(tmp_path: Path) -> 
     (tmp_path / "empty").mkdir()
     with pytest.raises(Conflict):
         Folder(tmp_path / "empty").delete()
+
+
+def test_a_new_folder_is_for_its_owner_alone(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "data")
+    folder.acquire(Mode.OPEN)
+    try:
+        folder.announce(1908, Mode.OPEN, "secret", "embedded")
+        assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+        assert (tmp_path / "data" / "server.json").stat().st_mode & 0o777 == 0o600
+    finally:
+        folder.release()

@@ -127,6 +127,23 @@ async def test_a_body_over_the_limit_is_413_told_or_counted() -> None:
     assert [s["size"] for s in seen] == [limits.BODY_BYTES_MAX]
 
 
+async def test_a_door_that_catches_everything_does_not_answer_for_a_body_that_was_cut_off() -> None:
+    async def door(scope, receive, send) -> None:
+        try:
+            await echo(scope, receive, send)
+        except Exception:
+            await send({"type": "http.response.start", "status": 500, "headers": []})
+            await send({"type": "http.response.body", "body": b"failed"})
+
+    requests = Requests()
+    guard = Guard(door, mode=Mode.OPEN, requests=requests)
+    transport = httpx.ASGITransport(app=guard, client=("127.0.0.1", 5000))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost:1908") as local:
+        answer = await local.post("/v1.1/Observations", content=chunks(17, limits.BODY_BYTES_MAX // 16))
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    assert requests.count == {("/v1.1", "POST", 413): 1}
+
+
 def test_limits_by_path_and_names_of_hosts() -> None:
     assert body_limit("/api/log/v1/commit") == limits.LOG_COMMIT_BYTES_MAX
     assert body_limit("/v1.1/CreateObservations") == body_limit("/v1.1/$batch") == limits.UPLOAD_BYTES_MAX
