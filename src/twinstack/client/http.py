@@ -132,9 +132,7 @@ class HttpServer:
                 self.addresses = [address, *self.addresses[:place], *self.addresses[place + 1 :]]
             raise_for_answer(answer, address.shown)
             return answer
-        raise Unreachable(
-            f"No server answers at {', '.join(causes)}.", fix="Start it (`twinstack up`), or correct the address."
-        )
+        raise Unreachable(f"No server answers at {', '.join(causes)}.", fix="Run `twinstack up --open`, or correct it.")
 
     def close(self) -> None:
         self._client.close()

@@ -162,7 +162,7 @@ class Connections:
     def _unreachable(self, error: Exception) -> Unreachable:
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         return Unreachable(
-            f"No server answers at {self.address}: {why}.", fix="Start it with `twinstack up`, or check the address."
+            f"No server answers at {self.address}: {why}.", fix="Start it (`twinstack up --open`), or check it."
         )
 
     def close(self) -> None:
