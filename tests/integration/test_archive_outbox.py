@@ -260,7 +260,7 @@ def test_what_cannot_be_stored_is_a_dead_letter(s):
         "invalid_result",
         "number",
         "invalid_input",
-        "unknown_datastream",
+        "foreign_datastream",
     ]
     assert [d.value for d in s.dead()] == [value for _, value in bad]
 
@@ -415,7 +415,7 @@ def test_dead_letters_are_replayed_once(s):
     with InProcess(s, Archive) as archive:
         produce(s, OutRecord(f"{CAR}.int", late, s.key("late").encode()), OutRecord(f"{CAR}.int", b"junk", b"k"))
         wait_for(lambda: archive.bridge.counters.dead == 2)
-    unknown, junk = sorted(s.dead(), key=lambda d: d.reason != "unknown_datastream")
+    unknown, junk = sorted(s.dead(), key=lambda d: d.reason != "foreign_datastream")
     assert replay(s.store, unknown.id) == "open"
     s.store.register_instances(load_instances(instances(["late"]), CAR), "car").result()
     assert replay(s.store, unknown.id) == "done"

@@ -251,8 +251,7 @@ class Archive:
 
 def _foreign(work: _Work, raw: RawRecord, claim: Claim) -> DeadLetter:
     shown = claim.name or claim.key or claim.id
-    reason = "foreign_datastream" if work.received else "unknown_datastream"
-    return DeadLetter(raw, reason, f"'{shown}' is no Datastream of {work.system}.")
+    return DeadLetter(raw, "foreign_datastream", f"'{shown}' is no Datastream of {work.system}.")
 
 
 def run(store: Store, log: Log, stop: Stop, report: Report) -> None:

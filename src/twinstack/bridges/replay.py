@@ -30,7 +30,7 @@ def replay(store: Store, letter_id: int) -> str:
     if found is None:
         text = f"'{claim.name or claim.key or claim.id}' is no Datastream of {system}."
         return store.write(
-            lambda tx: dead_letters.keep(tx, letter_id, "unknown_datastream", text), emits=False
+            lambda tx: dead_letters.keep(tx, letter_id, "foreign_datastream", text), emits=False
         ).result()
     full = row._replace(datastream_id=found)
     return store.write(lambda tx: dead_letters.store_again(tx, letter_id, full), emits=False).result()

@@ -174,7 +174,7 @@ class TestArchive:
         assert [(d["offset"], d["reason"]) for d in dead] == [
             (0, "json"),
             (1, InvalidResult.code),
-            (3, "unknown_datastream"),
+            (3, "foreign_datastream"),
         ]
         assert len(dead[0]["value"]) == limits.DEAD_LETTER_RAW_BYTES_MAX
         assert dead[0]["value_bytes"] == len(big) and "SHA-256" in dead[0]["message"]

@@ -89,7 +89,7 @@ def archive(
         if isinstance(outcome, TwinstackError):
             if strict and isinstance(outcome, NotFound):
                 raise outcome
-            reason = "unknown_datastream" if isinstance(outcome, NotFound) else outcome.code
+            reason = "foreign_datastream" if isinstance(outcome, NotFound) else outcome.code
             letters.append(DeadLetter(row.raw(), reason, str(outcome)))
         else:
             stored += 1
