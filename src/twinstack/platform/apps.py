@@ -55,8 +55,8 @@ class Status:
     out: Rate = field(default_factory=lambda: Rate(time.monotonic()))
 
 
-Check = Callable[[NewApp], object]
-"""Compiles the text against the Datastreams of its sources. Errors: QueryError."""
+Check = Callable[[NewApp], Sequence[str]]
+"""Compiles the text against the Datastreams of its sources; the topics it reads. Errors: QueryError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Apps:
 
         Errors: InvalidName, InvalidInput, UnknownSystem, QueryError.
         """
-        new = self._checked(new)
+        new, topics = self._checked(new)
         old = next((a for a in self._list(new.target) if a.name.lower() == new.name.lower()), None)
         if old is not None and (old.text, old.sources) == (new.text, tuple(sorted(new.sources))):
             return old if old.wanted == "running" else self.set_wanted(old.uid, "running")
@@ -111,12 +111,13 @@ class Apps:
                 self._store.ensure_copies(source, new.target).result()
         if old is None:
             uid = new_uid()
-            self._pin(uid, new.sources)
+            self._pin(group_of(uid, 1), topics)
             self._store.create_app(
                 new.target, new.name, new.text, new.sources, author, description=new.description, uid=uid
             ).result()
         else:
             uid = old.uid
+            self._pin(group_of(uid, self._newest(uid) + 1), self._fresh(old, topics))
             self._store.add_revision(uid, new.text, new.sources, author, description=new.description).result()
         return self.set_wanted(uid, "running")
 
@@ -150,7 +151,7 @@ class Apps:
             sources=tuple(sorted(current.sources)),
         )
 
-    def _checked(self, new: NewApp) -> NewApp:
+    def _checked(self, new: NewApp) -> tuple[NewApp, Sequence[str]]:
         target = str(parse_system(new.target, allow_reserved=True))
         sources = tuple(dict.fromkeys(new.sources))
         if not sources:
@@ -162,16 +163,26 @@ class Apps:
         for system in (target, *sources):
             self._systems.require(system)
         new = NewApp(new.name, target, sources, drop_quotes(new.text), new.description)
-        self._check(new)
-        return new
+        return new, self._check(new)
 
-    def _pin(self, uid: str, sources: Sequence[str]) -> None:
-        """The app begins at this moment, not at that when its process is up: no record in between is missed."""
+    def _newest(self, uid: str) -> int:
+        return max(revision.n for revision in self._store.revisions(uid))
+
+    def _fresh(self, old: App, topics: Sequence[str]) -> list[str]:
+        """What of `topics` no revision has a position in that could be gone on from."""
         admin = self._log.admin()
-        topics = [f"{source}.int" for source in sources]
+        groups = (group_of(old.uid, n) for n in range(self._newest(old.uid), 0, -1))
+        read = {tp.topic for group in groups for tp in admin.group_offsets(group)}
+        return [t for t in topics if t not in read or t.rpartition(".")[0] not in old.sources]
+
+    def _pin(self, group: str, topics: Sequence[str]) -> None:
+        """The app begins at this moment, not at that when its process is up: no record in between is missed."""
+        if not topics:
+            return
+        admin = self._log.admin()
         tps = [TopicPartition(topic, p) for topic in topics for p in range(admin.describe(topic).partitions)]
         ends = admin.end_offsets(tps)
-        consumer = self._log.consumer(group=group_of(uid, 1), client_id="twinstack-deploy")
+        consumer = self._log.consumer(group=group, client_id="twinstack-deploy")
         try:
             consumer.assign(dict(ends))
             consumer.commit(ends)
@@ -191,6 +202,8 @@ class Apps:
             revision=row.revision,
             address=self._address,
             token=self._token,
+            # Where it begins was committed at its deployment: what has no position came since.
+            start="earliest",
         )
         return Child(child_name(row.uid), CHILD, kind="app", stdin=spec.to_json() + b"\n")
 

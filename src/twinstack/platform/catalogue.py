@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
@@ -117,10 +116,10 @@ def wait_for_meta(shared: Log, system: str, log_keys: Collection[str], timeout_s
         catalogue.close()
 
 
-def check_text(store: Store, text: str, sources: Sequence[str], target: str) -> list[dict[str, Any]]:
-    """The warnings about an app's text, checked against the Datastreams of its sources. Errors: QueryError."""
+def topics_read(store: Store, text: str, sources: Sequence[str], target: str) -> tuple[str, ...]:
+    """The topics that an app's text reads, once it is checked against the Datastreams of its sources.
+    Errors: QueryError."""
     from twinstack.streams.plan import make_plan  # numpy comes with it: not at start-up
 
     spec = AppSpec(uid=named_uid(target, ""), name="check", target=target, sources=tuple(sources), text=text)
-    plan = make_plan(spec, StoreCatalogue(store))
-    return [asdict(warning) for warning in plan.checked.warnings]
+    return make_plan(spec, StoreCatalogue(store)).topics

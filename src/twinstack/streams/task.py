@@ -144,14 +144,15 @@ class Task:
     def _first_positions(
         self, missing: Sequence[TopicPartition], committed: dict[TopicPartition, int]
     ) -> dict[TopicPartition, int]:
-        """Where partitions begin that this revision never read: where the revision before stopped (step 1 fenced it,
-        so its offsets are final); a partition that was added to a topic in use at its beginning; else as the app was
-        told."""
+        """Where partitions begin that this revision never read: where the last revision that read them stopped (step 1
+        fenced it, so its offsets are final); a partition that was added to a topic in use at its beginning; else as
+        the app was told."""
         before: dict[TopicPartition, int] = {}
         for revision in range(self.spec.revision - 1, 0, -1):
-            before = self.again(partial(self.admin.group_offsets, group_of(self.spec.uid, revision)))
-            if before:
+            if before.keys() >= set(missing):
                 break
+            # One that was deployed and never ran has positions only in what it would have read as the first.
+            before = self.again(partial(self.admin.group_offsets, group_of(self.spec.uid, revision))) | before
         topics_in_use = {tp.topic for tp in (*committed, *before)}
         beginning = self.again(lambda: self.admin.beginning_offsets(missing))
         end = self.again(lambda: self.admin.end_offsets(missing, committed=False))
