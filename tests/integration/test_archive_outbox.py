@@ -1,5 +1,7 @@
 """History and log agree record by record, whatever dies in between."""
 
+import itertools
+import json
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import sqlalchemy as sa
 from archive_stand import CAR, STATION, embedded, instances, on, running, wait_for
 
 from twinstack.bridges.archive import Archive
+from twinstack.bridges.history import Resolver, read
 from twinstack.bridges.outbox import Publisher
 from twinstack.bridges.process import Stop
 from twinstack.bridges.replay import replay
@@ -21,6 +24,9 @@ from twinstack.core.instances import load_instances
 from twinstack.log.seam import OutRecord
 from twinstack.sensorthings.model import DATASTREAM, OBSERVATION
 from twinstack.sensorthings.store import NewObservation, WriteContext, dead_letters, open_store, outbox, tables
+from twinstack.streams.catalogue import Datastream, SystemCatalogue
+from twinstack.streams.context import FOREIGN, SourceContext
+from twinstack.streams.decode import Decoder
 
 LAB = WriteContext(lab=True)
 
@@ -275,6 +281,30 @@ def test_a_system_cannot_write_into_anothers_history(s):
         wait_for(lambda: archive.bridge.counters.dead == 2 and s.history().total() == 1)
     copy = s.store.catalogue(STATION)[0]["@iot.id"]
     assert set(s.history()) == {(copy, 3_000_000, 3.0)}
+
+
+def test_archive_and_apps_agree_whose_a_record_is(s):
+    """Of key, name and id any may be missing, wrong or another's: what history files under one Datastream no app may
+    take for another, or for nobody's."""
+    rename = [s.ids["q1"], s.key("q1").replace("q1", "renamed")]
+    s.store.update(DATASTREAM, rename[0], {"name": rename[1]}, LAB).result()
+    names = [None, s.key("q0"), s.key("q1"), rename[1], f"{STATION}.Car1.q0", "q0", 5]
+    numbers = [None, s.ids["q0"], s.ids["q1"], 999, 2**40, "1", True]
+    keys = [None, s.key("q0"), s.key("q1"), rename[1], '{"name": "Car1"}']
+    entities = [Datastream.of_entity(e["log_key"], e, CAR) for e in s.store.catalogue(CAR)]
+    context = SourceContext(f"{CAR}.int", SystemCatalogue(CAR, by_key={e.log_key: e for e in entities}), needed=True)
+    resolver = Resolver(s.store)
+    by_key = {e.log_key: e.ids[0] for e in entities}
+    for name, number, key in itertools.product(names, numbers, keys):
+        link = {"name": name, "@iot.id": number}
+        link = {field: value for field, value in link.items() if value is not None}
+        value = json.dumps({"phenomenonTime": "2026-01-01T00:00:00Z", "result": 1, "Datastream": link}).encode()
+        raw_key = key.encode() if key else None
+        claim, _ = read(raw_key, value, 0)
+        resolver.learn(CAR, [claim], received=False)
+        code = int(context.resolve(Decoder().decode([value]), lambda k=raw_key: [k])[0])
+        by_app = None if code == FOREIGN else by_key[context.datastreams[code].log_key]
+        assert resolver.find(CAR, claim, received=False) == by_app, (link, key)
 
 
 def test_a_stolen_header_keeps_no_other_record_out(s):

@@ -234,8 +234,9 @@ class Archive:
         with the first record."""
         if not work.received or not any(name == TS_APP for name, _ in headers) or not self._may_copy(work.system):
             return None
-        keys = [text for text in (claim.name, claim.key) if text is not None]
-        copy = self._store.ensure_copy(work.system, keys, claim.id).result()
+        wanted = claim.decisive
+        keys, number = ([wanted], None) if isinstance(wanted, str) else ([], wanted)
+        copy = self._store.ensure_copy(work.system, keys, number).result()
         if copy is not None:
             self._resolver.learn(work.system, [claim], received=True)
         return copy

@@ -20,12 +20,24 @@ _IDS_MAX = 2**31
 _EARLIEST_US, _LATEST_US = timestamps.parse_us("0001-01-01T00:00:00Z"), timestamps.parse_us("9999-12-31T23:59:59Z")
 
 
+_NO_ID = -1
+"""Something stands there that is no id of a Datastream."""
+
+
 class Claim(NamedTuple):
     """What a record says of its Datastream: the record's key, the name and the id in its value."""
 
     key: str | None
     name: str | None
     id: int | None
+
+    @property
+    def decisive(self) -> str | int | None:
+        """The name where there is one, else the id, else the key: as stream apps and clients judge it. Whatever a
+        record says, all of them must take it for the same Datastream's, or for nobody's."""
+        if self.name is not None:
+            return self.name
+        return self.key if self.id is None else self.id
 
 
 class Unstorable(Exception):
@@ -107,15 +119,18 @@ def _claim(key: bytes | None, link: Any) -> Claim:
     except UnicodeDecodeError:
         text = None
     plain = isinstance(number, int) and not isinstance(number, bool) and 0 < number < _IDS_MAX
-    return Claim(text, name if isinstance(name, str) else None, number if plain else None)
+    wrong = None if number is None else _NO_ID
+    return Claim(text, name if isinstance(name, str) else None, number if plain else wrong)
 
 
 class _Known(NamedTuple):
-    """Datastreams of one system: log key -> id, ids, and for received copies the source's id -> id."""
+    """Datastreams of one system: log key or name -> id, ids, and for received copies the source's id -> id."""
 
     own_keys: dict[str, int]
+    own_names: dict[str, int]
     own: dict[int, int]
     copy_keys: dict[str, int]
+    copy_names: dict[str, int]
     copies: dict[int, int]
 
 
@@ -132,28 +147,39 @@ class Resolver:
 
     def learn(self, system_name: str, claims: Iterable[Claim], *, received: bool) -> None:
         """Looks up what of `claims` is not known yet, in one query."""
-        known = self._systems.setdefault(system_name, _Known({}, {}, {}, {}))
+        known = self._systems.setdefault(system_name, _Known({}, {}, {}, {}, {}, {}))
         keys: set[str] = set()
         ids: set[int] = set()
         for claim in claims:
             if self.find(system_name, claim, received=received) is None:
-                keys.update(text for text in (claim.name, claim.key) if text is not None)
-                if claim.id is not None:
-                    ids.add(claim.id)
+                wanted = claim.decisive
+                if isinstance(wanted, str):
+                    keys.add(wanted)
+                elif wanted is not None:
+                    ids.add(wanted)
         if not keys and not ids:
             return
         d = datastream.c
         query = (
-            sa.select(d.id, d.log_key, d.copy_of)
+            sa.select(d.id, d.log_key, d.name, d.copy_of)
             .join(system, system.c.id == d.system_id)
             .where(system.c.name == system_name)
-            .where(sa.or_(d.log_key.in_(sorted(keys)), d.id.in_(sorted(ids)), d.copy_of.in_(sorted(ids))))
+            .where(
+                sa.or_(
+                    d.log_key.in_(sorted(keys)),
+                    d.name.in_(sorted(keys)),
+                    d.id.in_(sorted(ids)),
+                    d.copy_of.in_(sorted(ids)),
+                )
+            )
         )
         with self._store.reader() as connection:
             for row in connection.execute(query):
                 if row.copy_of is None:
+                    known.own_names.setdefault(row.name, row.id)
                     known.own_keys[row.log_key] = known.own[row.id] = row.id
                 else:
+                    known.copy_names.setdefault(row.name, row.id)
                     known.copy_keys[row.log_key] = known.copies[row.copy_of] = row.id
 
     def find(self, system_name: str, claim: Claim, *, received: bool) -> int | None:
@@ -162,14 +188,13 @@ class Resolver:
         known = self._systems.get(system_name)
         if known is None:
             return None
-        for text in (claim.name, claim.key):
-            if text is None:
-                continue
-            found = known.own_keys.get(text)
-            if found is None and received:
-                found = known.copy_keys.get(text)
-            if found is not None:
-                return found
-        if claim.id is None:
+        own = (known.own_keys, known.own_names)
+        copied = (known.copy_keys, known.copy_names) if received else ()
+        if claim.name is not None:
+            return next((found for names in (*own, *copied) if (found := names.get(claim.name)) is not None), None)
+        if claim.id is not None:
+            return known.copies.get(claim.id) if received else known.own.get(claim.id)
+        if claim.key is None:
             return None
-        return known.copies.get(claim.id) if received else known.own.get(claim.id)
+        found = known.own_keys.get(claim.key)
+        return known.copy_keys.get(claim.key) if found is None and received else found

@@ -107,9 +107,9 @@ def test_what_cannot_be_stored_says_why(value, reason):
     ("link", "claim"),
     [
         ({"@iot.id": 2}, Claim("k", None, 2)),
-        ({"@iot.id": "2", "name": 5}, Claim("k", None, None)),
-        ({"@iot.id": True}, Claim("k", None, None)),
-        ({"@iot.id": 2**40}, Claim("k", None, None)),
+        ({"@iot.id": "2", "name": 5}, Claim("k", None, -1)),
+        ({"@iot.id": True}, Claim("k", None, -1)),
+        ({"@iot.id": 2**40}, Claim("k", None, -1)),
         ("text", Claim("k", None, None)),
         (None, Claim("k", None, None)),
     ],
