@@ -169,19 +169,28 @@ class Archive:
             self._resolver.learn(name, some, received=received)
 
     def _finish(self) -> None:
-        """Waits for what the step before gave to the store."""
+        """Waits for what the step before gave to the store; all of it, also when one write fails: what is still under
+        way would move positions while they are read anew."""
         pending, self._pending = self._pending, []
+        failed: TwinstackError | None = None
         for work, write in pending:
             try:
-                archived = write.result()
-            except NotFound:
-                # A Datastream that was known has gone meanwhile, and may have been registered anew under another id.
-                self._resolver.forget(work.system)
-                self._learn([work])
-                archived = self._submit(work, strict=False).result()
-            self._done(work, archived)
+                self._done(work, self._stored(work, write))
+            except TwinstackError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
         if pending:
             hit("archive.after_commit")
+
+    def _stored(self, work: _Work, write: Write[Archived]) -> Archived:
+        try:
+            return write.result()
+        except NotFound:
+            # A Datastream that was known has gone meanwhile, and may have been registered anew under another id.
+            self._resolver.forget(work.system)
+            self._learn([work])
+            return self._submit(work, strict=False).result()
 
     def _read(self, work: _Work, batch: Batch) -> None:
         work.next_offset = batch.next_offset
