@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from twinstack.core import limits
 from twinstack.core.errors import InvalidInput, RecordTooLarge
@@ -14,14 +14,17 @@ from twinstack.log.seam import TopicPartition
 
 
 async def body_of(request: Request, bytes_max: int) -> bytes:
-    """Errors: RecordTooLarge, before more than `bytes_max` is kept."""
+    """Errors: RecordTooLarge, before more than `bytes_max` is kept; InvalidInput when the client leaves meanwhile."""
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > bytes_max:
-            raise RecordTooLarge(f"The body has more than {bytes_max} bytes.", fix="Send several requests.")
-        chunks.append(chunk)
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > bytes_max:
+                raise RecordTooLarge(f"The body has more than {bytes_max} bytes.", fix="Send several requests.")
+            chunks.append(chunk)
+    except ClientDisconnect:
+        raise InvalidInput("The connection ended before the body did.") from None
     return b"".join(chunks)
 
 

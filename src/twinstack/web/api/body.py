@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from twinstack.core.errors import InvalidInput, InvalidRecord
 from twinstack.core.observations import decode
@@ -32,6 +32,8 @@ async def read_object(request: Request) -> dict[str, Any]:
         raise UnsupportedMediaType(f"The body is {kind[:60]}.", fix="Send Content-Type: application/json.")
     try:
         return decode(await request.body())
+    except ClientDisconnect:
+        raise BadRequest("The connection ended before the body did.") from None
     except InvalidRecord as error:
         raise BadRequest(f"The body is no JSON object: {error.message}", fix="Send one JSON object.") from None
 
