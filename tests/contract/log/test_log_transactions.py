@@ -171,3 +171,18 @@ def test_a_transaction_wakes_waiting_readers(topic: str, transactional_id: str, 
     transaction.send(OutRecord(topic, b"v"))
     transaction.commit()
     assert [r.value for r in read(reader, 1, SETTLE_S)] == [b"v"]
+
+
+def test_records_that_do_not_fit_all_are_refused_all(topic: str, transactional_id: str, opened) -> None:
+    """Whoever sends one by one what was refused together must not send a part of it twice."""
+    transaction = opened.transaction(transactional_id)
+    transaction.send(OutRecord(topic, b"before"))
+    large = [b"%03d" % n + b"x" * (800 << 10) for n in range(50)]
+    try:
+        transaction.send_many(topic, large, [b"k"] * 50, [()] * 50)
+    except RecordTooLarge:
+        transaction.send(OutRecord(topic, b"after"))
+        transaction.commit()
+        assert [r.value for r in read(opened.reader(topic), 2)] == [b"before", b"after"]
+    else:  # a log without a limit for the whole
+        transaction.abort()

@@ -59,6 +59,20 @@ class TestOutbox:
         headers = outbox.headers_of(b"k", "uuid", payload)
         assert len({dict(h)["ts-id"] for h in headers}) == 100
 
+    def test_a_large_commit_is_rows_that_the_publisher_can_send(self, store, lab):
+        """However much one request stores: a row is sent in one transaction of the log, which has its bound."""
+        store.create(THING, b.whole(), lab).result()
+        n = 2 * limits.GROUP_COMMIT_ROWS_MAX + 1
+        ids = store.insert_observations([NewObservation(1, i, i / 2) for i in range(n)]).result()
+        rows = read_all(store, DEFAULT_SYSTEM)[1:]
+        assert [seq for seq, _ in rows] == [2, 3, 4]
+        assert [i for _, payload in rows for i in payload.observation_ids] == ids
+        assert max(len(payload.values) for _, payload in rows) <= limits.GROUP_COMMIT_ROWS_MAX
+        text = "x" * (limits.OUTBOX_TRANSACTION_BYTES_MAX // 20)
+        store.insert_observations([NewObservation(1, i, text) for i in range(40)]).result()
+        for _, payload in read_all(store, DEFAULT_SYSTEM)[4:]:
+            assert sum(map(len, payload.values)) <= limits.OUTBOX_TRANSACTION_BYTES_MAX
+
     def test_a_record_is_what_the_binding_says(self, store, lab):
         store.create(THING, b.whole(), lab).result()
         body = {

@@ -58,7 +58,9 @@ class PackedTransaction:
         self._check_open()
         check_record(value, key, headers, self._transport.layout(topic).record_bytes_max)
         when = self._transport.now_ms() if timestamp_ms is None else timestamp_ms
-        self._gather(topic, self._router.one(topic, key, partition), value, key, headers, when)
+        size = _size(value, key, headers)
+        self._make_room(size)
+        self._gather(topic, self._router.one(topic, key, partition), value, key, headers, when, size)
 
     def send_many(
         self,
@@ -73,21 +75,23 @@ class PackedTransaction:
         record_bytes_max = self._transport.layout(topic).record_bytes_max
         when = self._transport.now_ms()
         partitions = self._router.many(topic, keys)
+        sizes: list[int] = []
         for value, key, some in zip(values, keys, headers, strict=True):
             check_record(value, key, some, record_bytes_max)
-        for partition, value, key, some in zip(partitions, values, keys, headers, strict=True):
-            self._gather(topic, partition, value, key, some, when)
+            sizes.append(_size(value, key, some))
+        self._make_room(sum(sizes))  # for all or for none
+        for partition, value, key, some, size in zip(partitions, values, keys, headers, sizes, strict=True):
+            self._gather(topic, partition, value, key, some, when, size)
 
-    def _gather(
-        self, topic: str, partition: int, value: bytes | None, key: bytes | None, headers: Headers, when: int
-    ) -> None:
-        size = len(value or b"") + len(key or b"") + RECORD_OVERHEAD_BYTES
-        for name, content in headers:
-            size += len(name) + len(content)
+    def _make_room(self, size: int) -> None:
         if self._bytes + size > GATHERED_BYTES_MAX:
             raise RecordTooLarge(
-                f"This transaction has more than {GATHERED_BYTES_MAX // MIB} MiB.", fix="Commit more often."
+                f"This transaction would have more than {GATHERED_BYTES_MAX // MIB} MiB.", fix="Commit more often."
             )
+
+    def _gather(
+        self, topic: str, partition: int, value: bytes | None, key: bytes | None, headers: Headers, when: int, size: int
+    ) -> None:
         columns = self._gathered.get((topic, partition))
         if columns is None:
             columns = self._gathered[topic, partition] = Columns()
@@ -164,3 +168,10 @@ class PackedTransaction:
             f"'{self._id}' is closed or has a newer owner.",
             fix="Stop; the newer owner goes on from the committed offsets.",
         )
+
+
+def _size(value: bytes | None, key: bytes | None, headers: Headers) -> int:
+    size = len(value or b"") + len(key or b"") + RECORD_OVERHEAD_BYTES
+    for name, content in headers:
+        size += len(name) + len(content)
+    return size

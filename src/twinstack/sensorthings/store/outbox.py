@@ -1,4 +1,4 @@
-"""The outbox: what one commit adds to the log, packed into one row per shard, in commit order.
+"""The outbox: what one commit adds to the log, packed into one row per shard (a large one into more), in commit order.
 
 A row's `seq` comes from `outbox_head` inside the commit, so that each shard's rows are numbered gaplessly in the
 order of the commits; a sequence of the database would be taken before the commit, and a poller would skip late rows.
@@ -87,25 +87,57 @@ class Outgoing:
         del self.meta[mark[1] :]
         del self.gone[mark[2] :]
 
-    def payloads(self) -> dict[int, Payload]:
-        by_shard: dict[int, Payload] = {}
-        shards: dict[str, tuple[Payload, int]] = {}
+    def payloads(self) -> list[tuple[int, Payload]]:
+        """`(shard, payload)`, shards in order: every writer locks the heads in the same order. Each is sent in one
+        transaction of the log, so a large commit is several."""
+        filling: dict[int, _Filling] = {}
+        shards: dict[str, _Filling] = {}
         for record in self.records:
             if (place := shards.get(record.system)) is None:
-                payload = by_shard.setdefault(shard_of(record.system), Payload([], [], [], [], [], []))
-                place = shards[record.system] = (payload, len(payload.topic_names))
-                payload.topic_names.append(f"{record.system}.int")
-            payload, topic = place
-            payload.topics.append(topic)
-            payload.keys.append(record.key)
-            payload.values.append(record.value)
-            payload.observation_ids.append(record.observation_id)
-            payload.ts_ids.append(record.ts_id)
+                place = shards[record.system] = filling.setdefault(shard_of(record.system), _Filling())
+            place.add(record)
         for system, datastream_id in sorted(set(self.meta)):
-            by_shard.setdefault(shard_of(system), Payload([], [], [], [], [], [])).meta.append((system, datastream_id))
+            filling.setdefault(shard_of(system), _Filling()).last.meta.append((system, datastream_id))
         for system, key in self.gone:
-            by_shard.setdefault(shard_of(system), Payload([], [], [], [], [], [])).gone.append((system, key))
-        return by_shard
+            filling.setdefault(shard_of(system), _Filling()).last.gone.append((system, key))
+        return [(shard, payload) for shard, place in sorted(filling.items()) for payload in place.payloads]
+
+
+def _empty() -> Payload:
+    return Payload([], [], [], [], [], [], [], [])
+
+
+class _Filling:
+    """The payloads of one shard: the last one takes what comes until it is full."""
+
+    def __init__(self) -> None:
+        self.payloads = [_empty()]
+        self._bytes = 0
+        self._topics: dict[str, int] = {}
+
+    @property
+    def last(self) -> Payload:
+        return self.payloads[-1]
+
+    def add(self, record: LogRecord) -> None:
+        payload = self.payloads[-1]
+        self._bytes += len(record.value)
+        if len(payload.values) >= limits.GROUP_COMMIT_ROWS_MAX or (
+            payload.values and self._bytes > limits.OUTBOX_TRANSACTION_BYTES_MAX
+        ):
+            payload = _empty()
+            self.payloads.append(payload)
+            self._bytes = len(record.value)
+            self._topics.clear()
+        topic = self._topics.get(record.system)
+        if topic is None:
+            topic = self._topics[record.system] = len(payload.topic_names)
+            payload.topic_names.append(f"{record.system}.int")
+        payload.topics.append(topic)
+        payload.keys.append(record.key)
+        payload.values.append(record.value)
+        payload.observation_ids.append(record.observation_id)
+        payload.ts_ids.append(record.ts_id)
 
 
 _NEXT_SEQ = Prepared(
@@ -121,8 +153,8 @@ _WAITING = Prepared(sa.select(sa.func.coalesce(sa.func.sum(outbox_head.c.waiting
 
 
 def write(connection: sa.Connection, outgoing: Outgoing) -> None:
-    """Writes what waits, one row per shard, shards in order: every writer locks the heads in the same order."""
-    for shard, payload in sorted(outgoing.payloads().items()):
+    """Writes what waits, one row per shard, or more of a large commit."""
+    for shard, payload in outgoing.payloads():
         data = pack(payload)
         ((seq,),) = _NEXT_SEQ.rows(connection, of_shard=shard, more=len(data))
         _INSERT.run(connection, shard=shard, seq=seq, payload=data)
