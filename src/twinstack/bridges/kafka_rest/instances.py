@@ -7,6 +7,7 @@ what the client has received.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 from twinstack.bridges.kafka_rest.answers import InstanceExists, InstanceNotFound
 from twinstack.bridges.kafka_rest.wire import Format, encode_batch
 from twinstack.core import limits
-from twinstack.core.errors import Conflict, InvalidInput, QueueFull
+from twinstack.core.errors import Conflict, InvalidInput, QueueFull, TwinstackError
 from twinstack.log.seam import LATEST, Consumer, Log, Start, TopicPartition
 from twinstack.log.starting import subscribe_pinned
 
@@ -25,6 +26,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _SLICE_S = 0.5
 _RECORDS_AT_ONCE = 2_000
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,14 +170,19 @@ class Instance:
 
     def _close_consumer(self) -> None:
         self._forget()
-        if self._consumer is not None:
-            self._consumer.close()
-            self._consumer = None
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            consumer.close()
 
     async def close(self) -> None:
+        """Never raises: a group that cannot be left now forgets a silent member by itself."""
         self.stop()
-        await self.call(self._close_consumer)
-        self._thread.shutdown(wait=False)
+        try:
+            await self.call(self._close_consumer)
+        except TwinstackError as error:
+            logger.warning("consumer instance %s: %s", self.name, error)
+        finally:
+            self._thread.shutdown(wait=False)
 
 
 class Instances:
