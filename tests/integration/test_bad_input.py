@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from server_under_test import Server, instances, server, wait_until
+import sqlalchemy as sa
+from server_under_test import Server, instances, produce, server, wait_until
 
 from twinstack import DigitalTwinClient
 from twinstack.core.errors import (
@@ -19,6 +20,7 @@ from twinstack.core.errors import (
     UnknownQuantity,
     Unreachable,
 )
+from twinstack.sensorthings.store import open_store, tables
 
 SYSTEM = "cz.badinput.plant.source"
 
@@ -134,3 +136,26 @@ def _fill(filler: Path, folder: Path, leave_bytes: int) -> None:
     free = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
     with filler.open("wb") as file:
         file.write(b"\0" * max(0, free - leave_bytes))
+
+
+def test_what_comes_right_after_a_power_loss_is_in_history(tmp_path: Path) -> None:
+    """The log may have lost its last seconds and the store not: what is produced next stands at offsets that the
+    archive has passed already."""
+    with server(tmp_path / "data") as on:
+        with client(on) as twin:
+            twin.produce("temperature", 1.0).wait(10)
+        assert wait_until(lambda: _history(on) == [1.0], 20)
+    store = open_store(f"sqlite:///{tmp_path / 'data' / 'store.sqlite'}")
+    try:
+        c = tables.archive_offset.c
+        lost = sa.update(tables.archive_offset).where(c.topic == f"{SYSTEM}.int").values(next_offset=c.next_offset + 5)
+        store.write(lambda tx: tx.connection.execute(lost)).result()
+    finally:
+        store.close()
+    with server(tmp_path / "data") as on:
+        produce(on, SYSTEM, "Station_1.Air Temperature", [2.0, 3.0])
+        assert wait_until(lambda: _history(on) == [1.0, 2.0, 3.0], 20), _history(on)
+
+
+def _history(on: Server) -> list[float]:
+    return sorted(o["result"] for o in on.get("/v1.1/Observations")["value"])

@@ -14,10 +14,11 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from twinstack.bridges.places import Places
 from twinstack.core.errors import Conflict, TwinstackError
 from twinstack.core.settings import Settings
 from twinstack.platform.folder import Folder
@@ -50,12 +51,24 @@ def run(settings: Settings, mode: Mode, *, on_ready: OnReady, programs: Programs
         port = sockets[0].getsockname()[1]
         platform = Platform.open(settings, mode, folder, port)
         try:
+            if settings.embedded:
+                _settle_archive(platform)
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
                 runner.run(_Process(platform, sockets, on_ready, programs).run())
         finally:
             platform.close()
     finally:
         folder.release()
+
+
+def _settle_archive(platform: Platform) -> None:
+    """Before the first record can come: at a power loss the log may have lost records that the archive has stored,
+    and new ones at the same offsets would look like stored ones to it."""
+
+    def report(event: str, fields: dict[str, Any]) -> None:
+        log.warning("archive: %s %s", event, fields)
+
+    Places(platform.store, platform.log, report).discover(afresh=True)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
