@@ -222,6 +222,8 @@ class _Session:
         wait_s = max(0.0, self._due_s - self._task.clock()) if self._next else IDLE_POLL_S
         records_max = limits.TASK_INPUT_RECORDS_MAX - self._inputs
         for batch in self._task.again(lambda: self._consumer.poll(wait_s, records_max)):  # 3
+            if self._next and self._overflows(batch) and not self._commit():
+                return False
             self._process(batch)  # 4
             if self._full() and not self._commit():
                 return False
@@ -250,6 +252,11 @@ class _Session:
         for letter in output.letters:
             self._transaction.send(letter)
             self._bytes += len(letter.value or b"")
+
+    def _overflows(self, batch: Batch) -> bool:
+        """Whether what is open and all of the batch could be more than one transaction takes."""
+        size = sum([len(value) for value in batch.values if value is not None])
+        return self._bytes + size > limits.TASK_OUTPUT_BYTES_MAX
 
     def _full(self) -> bool:
         return (

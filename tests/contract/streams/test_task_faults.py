@@ -27,6 +27,9 @@ from twinstack.core.errors import (
     TwinstackError,
     Unreachable,
 )
+from twinstack.log.packed.format import pack
+from twinstack.log.packed.transport import Part
+from twinstack.log.partitioner import partition_for
 from twinstack.log.seam import Headers, Log, OutRecord, TopicPartition
 from twinstack.streams import app as app_module
 from twinstack.streams import task as task_module
@@ -284,3 +287,19 @@ def test_no_thread_is_left_behind(embedded_world: World) -> None:
         with embedded_world.app(log, embedded_world.spec()) as app:
             app.state("running")
         assert threading.active_count() <= before
+
+
+def test_more_in_one_fetch_than_a_transaction_takes(embedded_world: World) -> None:
+    """Few large records stand in a batch beside many small ones; strangers may pack a batch as large as they like."""
+    world = embedded_world
+    key = world.log_key(0).encode()
+    values = [world.value(0, n)[:-1] + b', "x": "' + b"x" * (160 << 10) + b'"}' for n in range(100)]
+    blob = pack(values, key, [()] * len(values), 1_700_000_000_000)
+    with world.place.open() as log:
+        partition = partition_for(key, log.admin().describe(f"{world.source}.int").partitions)
+        for _ in range(2):
+            log.append([Part(f"{world.source}.int", partition, blob)], "stranger", 1)
+        with world.app(log, world.spec("SELECT * FROM *;")) as app:
+            told = app.counted(200)
+        assert told["counters"]["aborts"] == 0
+        assert [v for _, v, _ in world.read(log, f"{world.target}.ext")] == [*values, *values]

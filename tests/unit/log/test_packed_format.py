@@ -171,3 +171,10 @@ def test_windows_of_a_batch(count: int, data: st.DataObject) -> None:
         assert [int(value) + 1000 for value in first.values] == first.offsets
     assert seen == [1000 + offset for offset in offsets if 1000 + offset >= start]
     assert not seen or position == 1000 + span
+
+
+def test_a_batch_is_no_larger_than_a_reader_can_pass_on() -> None:
+    value = b"x" * (1 << 20)
+    verify(pack([value] * 19), 1 << 20)
+    with pytest.raises(RecordTooLarge, match="batch"):
+        verify(pack([value] * 21), 1 << 20)

@@ -24,6 +24,7 @@ from twinstack.core.errors import InvalidInput, RecordTooLarge
 from twinstack.core.limits import (
     HEADER_BYTES_MAX,
     HEADERS_PER_RECORD_MAX,
+    LOG_BATCH_BYTES_MAX,
     LOG_BATCH_RECORDS_MAX,
     LOG_COMMIT_BYTES_MAX,
     LOG_COMPRESS_RECORDS_MIN,
@@ -200,6 +201,12 @@ def verify(blob: bytes, record_bytes_max: int) -> Head:
     """A batch from outside is right in every column, so that no reader can stumble over it.
 
     Errors: InvalidInput for a malformed batch, RecordTooLarge."""
+    found = head(blob)
+    if found.raw_bytes > LOG_BATCH_BYTES_MAX:  # a reader passes on whole batches, and its transaction has a bound
+        raise RecordTooLarge(
+            f"A batch of {found.raw_bytes} bytes before compression is larger than {LOG_BATCH_BYTES_MAX}.",
+            fix="Send smaller batches.",
+        )
     columns = Columns(blob)
     if not columns.dense:
         raise _malformed("only the log itself leaves gaps between offsets")
