@@ -27,6 +27,7 @@ _RECORDS_MAX = 1_000
 
 logger = logging.getLogger(__name__)
 _fast_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
 
 
 class ConsumingSide:
@@ -151,12 +152,16 @@ class ConsumingSide:
 
 def fast_decode(value: bytes) -> dict[str, Any] | None:
     """The observation if it is beyond doubt, else None: duplicate keys, which the fast decoder cannot see, and all
-    that it refuses are left to `decode_observation`."""
+    that it refuses are left to `decode_observation`.
+
+    What the decoder dropped would be missing when the object is encoded again; without backslashes its quotation marks
+    tell.
+    """
     try:
         observation = _fast_decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    if type(observation) is dict and value.count(b'"result"') == 1 and value.count(b'"Datastream"') == 1:
+    if type(observation) is dict and b"\\" not in value and _encode(observation).count(b'"') == value.count(b'"'):
         return observation
     return None
 
