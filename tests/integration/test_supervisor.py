@@ -162,3 +162,29 @@ def test_a_log_file_stays_bounded(tmp_path: Path, monkeypatch) -> None:
     assert len(sizes) == 2
     assert max(sizes) <= 120
     assert b"line 49\n" in b"".join(p.read_bytes() for p in tmp_path.iterdir())
+
+
+async def test_children_start_in_turn_and_one_that_waits_can_be_stopped(watched: Watched) -> None:
+    path = watched.folder / "slow.py"
+    path.write_text(
+        textwrap.dedent(
+            """
+            import sys, time
+            print('{"at": "begin"}'), sys.stdout.flush()
+            time.sleep(60)
+            """
+        )
+    )
+    watched.supervisor._turns = asyncio.Semaphore(1)
+    silent = watched.folder / "silent.py"
+    silent.write_text("import time\ntime.sleep(60)\n")
+    watched.supervisor.start(Child("silent", str(silent)))  # holds its turn for three seconds
+    for n in range(3):
+        watched.supervisor.start(Child(f"c{n}", str(path)))
+    await asyncio.sleep(0.5)
+    assert [s["pid"] is not None for s in watched.supervisor.states().values()] == [True, False, False, False]
+    await watched.supervisor.stop("c1")
+    assert watched.supervisor.states()["c1"]["state"] == "idle"
+    assert await watched.until(lambda: len(watched.lines) == 2, 20)
+    assert [name for name, _ in watched.lines] == ["c0", "c2"]
+    await watched.supervisor.stop_all()

@@ -13,6 +13,7 @@ from simulator.program import Program, iso, main  # noqa: E402
 SYSTEM = "is.iceland.iot4cps-wp5-WeatherService.Services"
 INTERVAL_S = 10
 AHEAD_S = 600
+SLOPE_S = 60
 
 
 class ForecastService:
@@ -33,7 +34,7 @@ class ForecastService:
         self._last.append((record.time.timestamp(), record["result"]))
 
     def forecast(self, epoch_s: float) -> None:
-        if len(self._last) < 2:
+        if not self._last:
             return
         expected = round(_line(list(self._last), epoch_s + AHEAD_S), 2)
         self._client.produce(quantity="forecast", result=expected, timestamp=iso(epoch_s))
@@ -41,11 +42,15 @@ class ForecastService:
 
 
 def _line(points: list[tuple[float, float]], at_s: float) -> float:
-    """The least-squares line through the points, at `at_s`; its slope is damped, since weather turns."""
+    """The least-squares line through the points, at `at_s`; its slope is damped, since weather turns.
+
+    Without a minute of points to take a slope from, the mean: two stations differ more than one does in a second.
+    """
     mean_s = sum(s for s, _ in points) / len(points)
     mean = sum(v for _, v in points) / len(points)
     spread = sum((s - mean_s) ** 2 for s, _ in points)
-    slope = sum((s - mean_s) * (v - mean) for s, v in points) / spread if spread else 0.0
+    long_enough = points[-1][0] - points[0][0] >= SLOPE_S
+    slope = sum((s - mean_s) * (v - mean) for s, v in points) / spread if long_enough else 0.0
     return mean + 0.1 * slope * (at_s - mean_s)
 
 

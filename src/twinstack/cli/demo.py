@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from twinstack.platform.service import Platform
     from twinstack.platform.supervisor import Child
 
-PROGRAMS = (
-    "CarFleet/Car1/car_1.py",
-    "CarFleet/Car2/car_2.py",
+PROGRAMS = (  # in the order of the flow: what others wait for starts first
     "WeatherService/demo_station_1/demo_station_1.py",
     "WeatherService/demo_station_2/demo_station_2.py",
+    "CarFleet/Car1/car_1.py",
+    "CarFleet/Car2/car_2.py",
     "WeatherService/forecast_service/forecast-service.py",
     "Analytics/datastack_adapter.py",
 )

@@ -44,6 +44,8 @@ OnState = Callable[[str, State, str], None]
 _BACKOFF_FIRST_S, _BACKOFF_MAX_S = 0.25, 30.0
 _HEALTHY_S = 10.0
 """After running this long the back-off begins anew."""
+_START_S = 3.0
+"""A child counts as started with its first line, or after this long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,9 @@ class Supervisor:
         self._on_line = on_line or (lambda _name, _line: None)
         self._on_state = on_state or (lambda _name, _state, _reason: None)
         self._runs: dict[str, _Run] = {}
+        # So many start at the same time, in the order they were asked for: importing is all a start does, and with all
+        # at once on few cores the first would be as late as the last.
+        self._turns = asyncio.Semaphore(max(2, os.cpu_count() or 1))
 
     def start(self, child: Child) -> None:
         """Runs `child` until it is stopped; a child of this name that runs already is left alone."""
@@ -149,10 +154,15 @@ class Supervisor:
         while run.wanted:
             started = time.monotonic()
             self._set(run, "starting", "")
+            turn = await self._turn(run)
+            if turn is None:
+                break
             try:
-                code = await self._run_once(run)
+                code = await self._run_once(run, turn)
             except OSError as error:
                 code, run.reason = -1, str(error)
+            finally:
+                turn.end()
             if not run.wanted or code == 0:
                 break
             now = time.monotonic()
@@ -173,7 +183,18 @@ class Supervisor:
             self._set(run, "stopping", "")
         self._set(run, "idle", "")
 
-    async def _run_once(self, run: _Run) -> int:
+    async def _turn(self, run: _Run) -> _Turn | None:
+        """Waits until this child may start; None when it is not wanted any more."""
+        acquired = asyncio.ensure_future(self._turns.acquire())
+        woken = asyncio.ensure_future(run.wake.wait())
+        await asyncio.wait({acquired, woken}, return_when=asyncio.FIRST_COMPLETED)
+        woken.cancel()
+        if not acquired.done():
+            acquired.cancel()
+            return None
+        return _Turn(self._turns)
+
+    async def _run_once(self, run: _Run, turn: _Turn) -> int:
         child = run.child
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "twinstack.platform.child", child.target, *child.arguments),
@@ -196,8 +217,8 @@ class Supervisor:
         self._set(run, "running", "") if run.wanted else None
         with LogFile(self._logs / f"{child.name}.log") as file:
             await asyncio.gather(
-                self._read(process.stdout, child, file, states=child.kind != "program", show=child.on_print),
-                self._read(process.stderr, child, file, states=False, show=None),
+                self._read(process.stdout, child, file, turn, states=child.kind != "program", show=child.on_print),
+                self._read(process.stderr, child, file, turn, states=False, show=None),
             )
             return await process.wait()
 
@@ -206,6 +227,7 @@ class Supervisor:
         stream: asyncio.StreamReader | None,
         child: Child,
         file: LogFile,
+        turn: _Turn,
         *,
         states: bool,
         show: Callable[[bytes], None] | None,
@@ -214,6 +236,7 @@ class Supervisor:
         while True:
             try:
                 line = await stream.readline()
+                turn.end()
             except ValueError:  # a line over the limit: its first part is gone, the rest follows
                 continue
             if not line:
@@ -234,6 +257,20 @@ class Supervisor:
         run.state, run.reason = state, reason
         (log.warning if state in ("failing", "crashed") else log.debug)("%s %s %s", run.child.name, state, reason)
         self._on_state(run.child.name, state, reason)
+
+
+class _Turn:
+    """A place among the children that start at this time; ends once: with the first line, the end, or the time."""
+
+    def __init__(self, turns: asyncio.Semaphore) -> None:
+        self._turns: asyncio.Semaphore | None = turns
+        self._timer = asyncio.get_running_loop().call_later(_START_S, self.end)
+
+    def end(self) -> None:
+        if self._turns is not None:
+            self._timer.cancel()
+            self._turns.release()
+            self._turns = None
 
 
 class LogFile:
