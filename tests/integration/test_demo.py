@@ -57,6 +57,8 @@ def test_the_demo_flows_ends_and_goes_on(tmp_path: Path) -> None:
             assert words in page
         streams = datastreams(first)
         assert max(Counter(streams).values()) == 1
+        # The stations start first: Car2 may join after their first values and receive the next ones.
+        assert wait_until(lambda: received(first, "car_2"), FLOW_S), first.out
         children = first.children()
         assert first.stop() == 0
         assert gone(children)
@@ -76,6 +78,10 @@ def test_the_demo_flows_ends_and_goes_on(tmp_path: Path) -> None:
         assert not Counter(were) - Counter(after[topic]), topic
         assert max(Counter(after[topic]).values(), default=1) == 1, topic
     assert_forwarded(after)
+
+
+def received(demo: Server, program: str) -> bool:
+    return any(line.startswith(f"{program} |   -> Received new external data-point of ") for line in list(demo.out))
 
 
 def assert_printed(demo: Server) -> None:
