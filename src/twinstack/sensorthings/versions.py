@@ -6,10 +6,11 @@ OGC 15-078r6 (1.0) and OGC 18-088 (1.1) share annotation names; a version that c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 from twinstack.core import limits
-from twinstack.sensorthings.model import BY_SET, EntityType, Version
+from twinstack.sensorthings.model import EntityType, Version, sets_of
 
 SPEC = "http://www.opengis.net/spec/iot_sensing/1.1/req"
 
@@ -53,11 +54,14 @@ CONFORMANCE_V11: tuple[str, ...] = (
     f"{SPEC}/create-update-delete/update-entity-jsonpatch",
     f"{SPEC}/create-update-delete/delete-entity",
     f"{SPEC}/create-update-delete/historical-location-auto-creation",
+    f"{SPEC}/multi-datastream/properties",
+    f"{SPEC}/multi-datastream/relations",
+    f"{SPEC}/multi-datastream/constraints",
 )
 """Requirements of OGC 18-088 that a module of tests/conformance proves; a test compares this table with theirs."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ApiVersion:
     """`lenient`: links in `$expand` may stand in the singular or plural and in any case (old clients).
     `echoes`: PATCH and POST answer with the whole entity, Observations included."""
@@ -67,12 +71,15 @@ class ApiVersion:
     lenient: bool
     echoes: bool
     conformance: tuple[str, ...] | None
-    sets: Mapping[str, EntityType] = field(hash=False, compare=False, default_factory=lambda: BY_SET)
     id: str = "@iot.id"
     self_link: str = "@iot.selfLink"
     navigation_link: str = "@iot.navigationLink"
     next_link: str = "@iot.nextLink"
     count: str = "@iot.count"
+
+    @cached_property
+    def sets(self) -> Mapping[str, EntityType]:
+        return sets_of(self.version)
 
     @property
     def segment(self) -> str:
