@@ -9,6 +9,9 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from twinstack.query.sql import Type, Value
+from twinstack.sensorthings.store.prepared import in_ids
+
+__all__ = ["in_ids", "json_value"]
 
 
 class JsonKey(FunctionElement[Any]):
@@ -49,9 +52,3 @@ def json_value(column: sa.ColumnElement[Any], keys: tuple[str, ...]) -> Value:
         text=sa.case((kind == "text", key), else_=None),
         boolean=sa.case((kind == "true", sa.true()), (kind == "false", sa.false()), else_=None),
     )
-
-
-def in_ids(column: sa.ColumnElement[Any], parameter: str) -> sa.ColumnElement[bool]:
-    """`column` is in the JSON array of ids that one parameter holds: one SQL text for any number of ids."""
-    rows = sa.func.json_each(sa.bindparam(parameter, type_=sa.Text())).table_valued("value", name=parameter)
-    return column.in_(sa.select(rows.c.value))
