@@ -1,7 +1,8 @@
 """Runs all tests and ends with the line `N passed, N failed, N skipped`.
 
 The unit tests run while system packages (Java, Maven, Chromium, PostgreSQL) and Kafka's jars are installed beside them;
-the suites that need those follow. SIGTERM or a suite over its limit prints the stack of what hangs and ends its children.
+the suites that need those follow. SIGTERM or a suite over its limit prints the stack of what hangs and ends its
+children.
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ def ensure(connection: sa.Connection, upto: int) -> int:
     The caller holds the row `observation` of `id_block`, so that two processes never make the same chunk.
     """
     size = limits.OBSERVATION_CHUNK_IDS
-    first = connection.execute(sa.select(sa.func.coalesce(sa.func.max(observation_chunk.c.hi), 0))).scalar_one() // size
+    end: int = connection.execute(sa.select(sa.func.coalesce(sa.func.max(observation_chunk.c.hi), 0))).scalar_one()
+    first = end // size
     last = upto // size + 1 + _AHEAD
     for number in range(first, last):
         _make(connection, number, number * size, (number + 1) * size)

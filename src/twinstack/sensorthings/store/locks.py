@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from twinstack.sensorthings.store.prepared import Prepared, ids, in_ids
 from twinstack.sensorthings.store.tables import datastream_stat
 
-_WRITERS = sa.literal_column("8317421955230741")
+_WRITERS: sa.ColumnElement[int] = sa.literal_column("8317421955230741")
 """The advisory lock's number: any that others in the same database will not use."""
-MIGRATION = sa.literal_column("8317421955230742")
+MIGRATION: sa.ColumnElement[int] = sa.literal_column("8317421955230742")
 
 _ALONE = Prepared(sa.select(sa.func.pg_advisory_xact_lock(_WRITERS)))
 _SHARED = Prepared(sa.select(sa.func.pg_advisory_xact_lock_shared(_WRITERS)))
