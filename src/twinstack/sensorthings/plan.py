@@ -178,7 +178,7 @@ class Planner:
         owner: bool = False,
         counters: sa.Select[Any] | None = None,
     ) -> Level:
-        scope = Scope(entity, self.version)
+        scope = Scope(entity, self.version, database=self.dialect.name)
         columns = _Columns(scope.table.c.id)
         if owner:
             columns.add(scope.table.c.datastream_id)
@@ -217,8 +217,7 @@ class Planner:
         """The sort keys, the id last: ties are stable. Without `$orderby` the order that costs nothing."""
         keys = []
         for one in options.orderby:
-            key, nullable = scope.order(one.expr)
-            keys.append(Key(key, one.descending, nullable))
+            keys += [Key(key, one.descending, nullable) for key, nullable in scope.order(one.expr)]
         if not keys and by_time:
             keys.append(Key(scope.table.c.t, nullable=False))
         return [*keys, Key(scope.table.c.id, nullable=False)]
