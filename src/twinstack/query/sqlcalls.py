@@ -71,7 +71,7 @@ def _number_function(name: str, sql_name: str) -> Callable[[Value], Value]:
     return lambda number: Value(Type.NUMBER, function(number_of(number, name), type_=sa.Double()))
 
 
-def _modulo(us: Sql, period_us: int) -> Sql:
+def modulo(us: Sql, period_us: Sql | int) -> Sql:
     """us mod period, never negative: instants before 1970 are negative numbers."""
     return ((us % period_us) + period_us) % period_us
 
@@ -82,24 +82,24 @@ def _calendar(part: str) -> Callable[[Value], Value]:
 
 def _of_day(name: str, period_us: int, unit_us: int) -> Callable[[Value], Value]:
     def compute(time: Value) -> Value:
-        rest = _modulo(instant_of(time, name), period_us)
+        rest = modulo(instant_of(time, name), period_us)
         return Value(Type.NUMBER, divide(rest, sa.literal(unit_us), sa.BigInteger()))
 
     return compute
 
 
 def _fraction(time: Value) -> Value:
-    us = _modulo(instant_of(time, "fractionalseconds"), SECOND_US)
+    us = modulo(instant_of(time, "fractionalseconds"), SECOND_US)
     return Value(Type.NUMBER, divide(sa.cast(us, sa.Double()), sa.literal(float(SECOND_US)), sa.Double()))
 
 
 def _date(time: Value) -> Value:
     us = instant_of(time, "date")
-    return Value(Type.TIME, us - _modulo(us, DAY_US))
+    return Value(Type.TIME, us - modulo(us, DAY_US))
 
 
 def _clock(time: Value) -> Value:
-    return Value(Type.CLOCK, _modulo(instant_of(time, "time"), DAY_US))
+    return Value(Type.CLOCK, modulo(instant_of(time, "time"), DAY_US))
 
 
 def _total_seconds(duration: Value) -> Value:

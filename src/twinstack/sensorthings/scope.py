@@ -91,15 +91,20 @@ class Scope:
         """Sort keys of an `$orderby` expression, each with its nullability; intervals sort by their start."""
         if isinstance(expr, tree.Literal):
             raise InvalidInput("$orderby by a constant orders nothing.", fix="Order by a property.")
-        self._used = set()
-        value = sql.value(expr, self.resolve)
-        if any(self._joined[path].many for path in self._used):
-            raise InvalidInput("$orderby cannot follow a link to many entities.", fix="Order by a to-one link.")
+        value = self.single(expr)
         if value.type is Type.GEO:
             raise InvalidInput("Geometries have no order.", fix="Order by geo.distance(location, geography'...').")
         if value.type is Type.ANY and self._database == "postgresql":
             return [(key, True) for key in value.order]
         return [(value.sql, value.nullable)]
+
+    def single(self, expr: Expr) -> Value:
+        """An expression that has one value for each entity. Errors: InvalidInput when it follows a to-many link."""
+        self._used = set()
+        value = sql.value(expr, self.resolve)
+        if any(self._joined[path].many for path in self._used):
+            raise InvalidInput("A link to many entities has no single value.", fix="Follow to-one links.")
+        return value
 
     # --- names ------------------------------------------------------------------------------------------------------
     def resolve(self, parts: tuple[str, ...]) -> Value:
