@@ -23,8 +23,8 @@ CURSOR = "$skiptoken"
 """The option of a nextLink: the place behind the last row, signed."""
 _NOT_SERVED = frozenset(
     {"$search", "$format", "$apply", "$compute", "$levels", "$index", "$schemaversion", "$deltatoken", "$id"}
-    | {"$resultFormat"}
 )
+RESULT_FORMATS = ("dataArray", "CSV", "GeoJSON")
 _COUNT_MAX = 2**63 - 1
 _ORDER = re.compile(r"(.*\S)\s+(asc|desc)", re.DOTALL)
 
@@ -52,6 +52,8 @@ class Options:
     count: bool = False
     select: tuple[str, ...] | None = None
     expand: tuple[Expand, ...] = ()
+    result_format: str = field(default="", compare=False)
+    """In lower case; "": JSON."""
     cursor: str | None = field(default=None, compare=False)
     raw: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
@@ -219,6 +221,14 @@ def _cursor(text: str, _entity: EntityType, _version: ApiVersion, _depth: int) -
     return {"cursor": text}
 
 
+def _result_format(text: str, _entity: EntityType, _version: ApiVersion, depth: int) -> dict[str, Any]:
+    if depth:
+        raise InvalidInput("'$resultFormat' cannot stand in $expand.", fix="It is an option of the whole answer.")
+    if text.lower() not in (name.lower() for name in RESULT_FORMATS):
+        raise InvalidInput(f"There is no result format '{text[:40]}'.", fix=f"Known: {', '.join(RESULT_FORMATS)}.")
+    return {"result_format": text.lower()}
+
+
 _READERS = {
     "$filter": _filter,
     "$count": _count,
@@ -227,6 +237,7 @@ _READERS = {
     "$top": _top,
     "$expand": _expand,
     "$select": _select,
+    "$resultFormat": _result_format,
     CURSOR: _cursor,
 }
 
