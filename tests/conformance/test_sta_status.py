@@ -30,7 +30,9 @@ def test_a_uri_is_listed_only_while_a_module_here_proves_it() -> None:
     assert set(V11.conformance or ()) == set(proven)
 
 
-@pytest.mark.parametrize("query", ["$search=x", "$format=json", "$apply=filter(x)", "$levels=3", "$resultFormat=CSV&$format=csv"])
+@pytest.mark.parametrize(
+    "query", ["$search=x", "$format=json", "$apply=filter(x)", "$levels=3", "$resultFormat=CSV&$format=csv"]
+)
 @pytest.mark.parametrize("version", ["v1.0", "v1.1"])
 async def test_options_of_odata_that_are_not_served_are_501(api: Api, query: str, version: str) -> None:
     await Api(api.client, version).get(f"/Things?{query}", 501)

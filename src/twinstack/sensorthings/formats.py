@@ -107,7 +107,7 @@ class DataArray(Format):
             group = self._group(members)
             group.rows.append(row)
             group.filled.update([n for n, value in enumerate(row) if value != "null"])
-            self.held_chars += len(text)
+            self.held_chars += sum(map(len, row))
         return ""
 
     def _group(self, members: dict[str, msgspec.Raw]) -> _Group:
@@ -168,7 +168,9 @@ class Csv(Format):
         return _lines([[header for header, _ in self._columns]])
 
     def rows(self, texts: Sequence[str]) -> str:
-        return _lines([[_cell(_at(json.loads(text), place)) for _, place in self._columns] for text in texts])
+        places = [place for _, place in self._columns]
+        entities = map(json.loads, texts)
+        return _lines([[_cell(_at(entity, place)) for place in places] for entity in entities])
 
     def end(self, next_link: str | None) -> str:
         return ""
@@ -216,6 +218,8 @@ def _cell(value: Any) -> str:
     """A cell's text. A text that a spreadsheet would run as a formula gets an apostrophe in front; numbers do not."""
     if value is None:
         return ""
+    if type(value) is float or type(value) is int:
+        return repr(value)
     if not isinstance(value, str):
         return dumps(value)
     return f"'{value}" if value.startswith(_FORMULA) and not _NUMBER.fullmatch(value) else value
