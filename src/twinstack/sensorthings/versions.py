@@ -54,6 +54,7 @@ CONFORMANCE_V11: tuple[str, ...] = (
     f"{SPEC}/create-update-delete/delete-entity",
     f"{SPEC}/create-update-delete/historical-location-auto-creation",
     f"{SPEC}/data-array/data-array",
+    f"{SPEC}/batch-request/batch-request",
 )
 """Requirements of OGC 18-088 that a module of tests/conformance proves; a test compares this table with theirs."""
 

@@ -42,6 +42,11 @@ def inverse_of(entity: EntityType, parent: EntityType) -> Link:
     raise InvalidInput(f"A {parent.name} has no {entity.set_name}.", fix="Post to another path.")
 
 
+def set_parent(draft: Draft, parent: EntityType, via: Link, parent_id: int) -> None:
+    """The draft was posted to `Things(1)/Datastreams`: it belongs to that parent, whatever its body says."""
+    draft.links[inverse_of(draft.entity, parent).name] = [Ref(parent_id)]
+
+
 def create(tx: Tx, draft: Draft, ctx: WriteContext, inherited: int | None = None) -> Created:
     """Stores the draft; `inherited` is the system of the entity it is nested in.
 

@@ -156,6 +156,13 @@ class Store:
             done.add_done_callback(lambda write: None if write.exception() else self._sweep())
         return done
 
+    def change_set(self, work: Callable[[Tx], T]) -> Write[T]:
+        """`work` creates, updates and deletes entities as one (`create.create`, `update.update`, `delete.delete`): all
+        of it is stored or nothing."""
+        done = self.write(lambda tx: _following(tx, lambda: work(tx)))
+        done.add_done_callback(lambda write: None if write.exception() else self._sweep())
+        return done
+
     def _sweep(self) -> None:
         """Deletes hidden rows slice by slice, between other writes."""
         try:
@@ -179,8 +186,7 @@ class Store:
         if len(rows) > limits.STORE_REQUEST_ROWS_MAX:
             raise InvalidInput(f"{len(rows)} rows are too many for one request.", fix="Send them in parts.")
         if ctx is not None and (ctx.system is not None or ctx.writable is not None):
-            ids = sorted({row.datastream_id for row in rows})
-            return self.write(lambda tx: _insert_checked(tx, rows, ids, ctx, partial=partial))
+            return self.write(lambda tx: insert_checked(tx, rows, ctx, partial=partial))
         return self._writer.submit(Job(None, rows, partial=partial))
 
     # --- systems and apps -------------------------------------------------------------------------------------------
@@ -359,11 +365,10 @@ def _following(tx: Tx, work: Callable[[], T]) -> T:
     return result
 
 
-def _insert_checked(
-    tx: Tx, rows: Sequence[NewObservation], ids: list[int], ctx: WriteContext, *, partial: bool
-) -> list[Outcome]:
+def insert_checked(tx: Tx, rows: Sequence[NewObservation], ctx: WriteContext, *, partial: bool) -> list[Outcome]:
+    """Stores rows of Datastreams that `ctx` may write, within a transaction; otherwise as `insert_observations`."""
     refused: dict[int, TwinstackError] = {}
-    for datastream_id in ids:
+    for datastream_id in sorted({row.datastream_id for row in rows}):
         try:
             create.check_writable(tx, [datastream_id], ctx)
         except TwinstackError as error:
