@@ -20,6 +20,7 @@ from twinstack.sensorthings.calls import Call, call_of
 from twinstack.sensorthings.compression import accepted
 from twinstack.sensorthings.http_read import Reads
 from twinstack.sensorthings.http_write import Writes, context, own
+from twinstack.sensorthings.openapi import openapi
 from twinstack.sensorthings.paths import ResourcePath
 from twinstack.sensorthings.service_root import service_root
 from twinstack.sensorthings.store import Store
@@ -87,6 +88,8 @@ class SensorThingsApp:
         self._ask(call)
         if call.resource == "CreateObservations":
             return await self._writes.create_observations(call)
+        if call.resource == "api":
+            return answers.of_json(openapi(call.version.segment, call.base))
         if call.path.root:
             return answers.of_json(service_root(call.version, call.base))
         if call.method in _READ:
