@@ -22,6 +22,7 @@ from twinstack.sensorthings.http_read import Reads
 from twinstack.sensorthings.http_write import Writes, context, own
 from twinstack.sensorthings.openapi import openapi
 from twinstack.sensorthings.paths import ResourcePath
+from twinstack.sensorthings.reading import NoLink
 from twinstack.sensorthings.service_root import service_root
 from twinstack.sensorthings.store import Store
 from twinstack.sensorthings.store.transaction import Tx
@@ -93,7 +94,10 @@ class SensorThingsApp:
         if call.path.root:
             return answers.of_json(service_root(call.version, call.base))
         if call.method in _READ:
-            return await self._reads.answer(call)
+            try:
+                return await self._reads.answer(call)
+            except NoLink:
+                return Answer(204)
         if call.method == "POST":
             return await self._writes.create(call)
         return await self._writes.change(call)

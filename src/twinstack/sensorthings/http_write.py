@@ -43,7 +43,7 @@ class Writes:
         if path.last.link is not None:
             parent = (path.steps[-2].entity, await self._reads.resolve(call, len(path.steps) - 1))
         try:
-            created = await self._store.create(entity, body, context(call), parent)
+            created = await self._store.create(entity, body, context(call), parent, path.last.link)
         except Conflict as error:
             answer = answers.of_error(error)
             if (existing := writing.location_of(call.base, error)) is not None:
