@@ -72,7 +72,7 @@ def _ceiling(number: Value) -> Value:
 
 def _floor(number: Value) -> Value:
     # By ceil: SQLAlchemy puts a function of its own in the place of SQLite's floor, and that one fails at null.
-    negated = -sa.cast(number_of(number, "floor"), sa.Double())
+    negated: Sql = -sa.cast(number_of(number, "floor"), sa.Double())
     return Value(Type.NUMBER, -sa.func.ceil(negated, type_=sa.Double()))
 
 

@@ -84,11 +84,16 @@ class Stand:
         return [row["@iot.id"] for row in self.page(query)["value"]]
 
 
-@pytest.fixture(scope="module")
-def stand(empty_store, tmp_path_factory):
-    path = tmp_path_factory.mktemp("filters") / "store.sqlite"
-    shutil.copy(empty_store, path)
-    store = open_store(f"sqlite:{path}")
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def stand(request, empty_store, tmp_path_factory):
+    if request.param == "sqlite":
+        path = tmp_path_factory.mktemp("filters") / "store.sqlite"
+        shutil.copy(empty_store, path)
+        url = f"sqlite:{path}"
+    else:
+        server = request.getfixturevalue("postgres_server")
+        url = server.url(server.create(request.getfixturevalue("postgres_template")))
+    store = open_store(url)
     context = WriteContext(lab=True)
     for name, stream in NAMES:
         store.create(THING, _thing(name, stream), context).result()
