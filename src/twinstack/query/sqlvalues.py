@@ -35,6 +35,20 @@ class Type(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the geometries of a property are kept.
+
+    `id` is that of the row in the query. `places` selects, for all rows, the id, the text, and the four sides of the
+    box that takes the text's place if they are not null; `box` are the sides of the kept bounding box within `places`.
+    """
+
+    name: str
+    id: Sql
+    places: sa.Select[Any]
+    box: tuple[Sql, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Value:
     """`sql` is the value, or the start of an interval whose end is `end`; null tests look at `sql`.
 
@@ -56,6 +70,7 @@ class Value:
     """The value read as a geometry, if it may be one; `box` are its west, south, east and north where they are kept."""
     box: tuple[Sql, ...] | None = None
     order: tuple[Sql, ...] = ()
+    origin: Origin | None = None
 
 
 def truth_value(sql: Condition) -> Value:
@@ -93,10 +108,11 @@ def bounds(given: Value) -> tuple[Sql, Sql]:
 def number_of(given: Value, what: str) -> Sql:
     if given.type is Type.NUMBER:
         return given.sql
+    # Numbers whose kind is known at run time only are doubles: both databases divide and round them alike.
     if given.type is Type.ANY and given.number is not None:
-        return given.number
+        return sa.cast(given.number, sa.Double())
     if given.slot is not None and given.slot.also == "number":
-        return sa.bindparam(f"{given.slot.name}n")
+        return sa.cast(sa.bindparam(f"{given.slot.name}n"), sa.Double())
     if given.type is Type.NULL:
         return sa.cast(sa.null(), sa.Double())
     raise InvalidInput(f"'{what}' wants a number, here stands {given.type}.")
