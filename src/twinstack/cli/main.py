@@ -17,7 +17,7 @@ import typer
 
 from twinstack import __version__
 from twinstack.cli import app as app_commands
-from twinstack.cli import demo, doctor, kafka, server, settings, store, system, topics
+from twinstack.cli import demo, doctor, kafka, server, settings, store, system, topics, transfer
 from twinstack.cli.output import emit_lines, show_error
 from twinstack.core.errors import InvalidInput, TwinstackError
 
@@ -34,7 +34,7 @@ root = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (server, demo, settings, topics, doctor, store):
+for part in (server, demo, settings, topics, doctor, store, transfer):
     part.add_to(root)
 root.add_typer(kafka.group, name="kafka")
 root.add_typer(system.group, name="system")

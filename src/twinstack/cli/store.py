@@ -36,7 +36,7 @@ def migrate(
     with open_file(store, data) as opened:
         before, target = opened.revision()
         if before != target and not check:
-            _refuse_while_running(store, data)
+            refuse_while_running(store, data)
             opened.migrate()
         now = before if check else target
     if as_json:
@@ -58,8 +58,11 @@ def open_file(url: str | None, data: Path | None, *, make: bool = False) -> Iter
     from twinstack.core.settings import load
     from twinstack.sensorthings.store import open_store
 
-    wanted = load({"data": data, "store": url}).settings.store_url
-    if not make and not wanted.startswith("postgres"):
+    settings = load({"data": data, "store": url}).settings
+    wanted = settings.store_url
+    if make and not settings.store:
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    elif not make and not wanted.startswith("postgres"):
         path = Path(wanted.removeprefix("sqlite:").removeprefix("//"))
         if not path.is_file():
             raise NotFound(f"There is no store {path}.", fix="Name it with --store, or its folder with --data.")
@@ -85,12 +88,13 @@ def open_current(url: str | None, data: Path | None, *, make: bool = False) -> I
         yield opened
 
 
-def _refuse_while_running(url: str | None, data: Path | None) -> None:
-    """An older server would go on with tables that it does not know."""
+def refuse_while_running(url: str | None, data: Path | None) -> None:
+    """A server would go on with tables, or an identity, that it does not know. Errors: Conflict."""
     from twinstack.core.settings import load
     from twinstack.platform.folder import Folder
 
     folder = load({"data": data}).settings.data
+    # With a store elsewhere only its operator knows who uses it.
     if url is None and (running := Folder(folder).running()) is not None:
         raise Conflict(
             f"A server runs on this store ({running.url}).", fix=f"Stop it first: twinstack down --data {folder}"
