@@ -232,7 +232,7 @@ def test_what_is_no_server_is_said_so(store, tmp_path):
 def test_the_command_killed_and_repeated_and_our_own_server_as_source(tmp_path):
     with server(tmp_path / "from") as on:
         document = instances()
-        on.post("/api/v1/systems/cz.icecars.x.Car1/instances", {"client": "c", "instances": document})
+        on.post("/api/v1/systems/cz.icecars.x.Car1/instances", {"client": "c", "instances": document}, 200)
         thing = {
             "name": "free",
             "description": "-",
