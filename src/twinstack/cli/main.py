@@ -17,7 +17,19 @@ import typer
 
 from twinstack import __version__
 from twinstack.cli import app as app_commands
-from twinstack.cli import demo, doctor, kafka, sensorthings, server, settings, store, system, topics, transfer
+from twinstack.cli import (
+    demo,
+    doctor,
+    kafka,
+    retention,
+    sensorthings,
+    server,
+    settings,
+    store,
+    system,
+    topics,
+    transfer,
+)
 from twinstack.cli.output import emit_lines, show_error
 from twinstack.core.errors import InvalidInput, TwinstackError
 
@@ -39,6 +51,7 @@ for part in (server, demo, settings, topics, doctor, store, transfer):
 root.add_typer(kafka.group, name="kafka")
 root.add_typer(system.group, name="system")
 root.add_typer(app_commands.group, name="app")
+root.add_typer(retention.group, name="retention")
 root.add_typer(sensorthings.group, name="sensorthings")
 
 

@@ -73,3 +73,26 @@ def test_a_missing_store_is_not_made(tmp_path, capsys) -> None:
     assert run("migrate", "--store", f"sqlite:{path}") == 3
     assert "There is no store" in capsys.readouterr().err
     assert not path.exists()
+
+
+def test_retention_is_set_shown_and_done(url, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("TWINSTACK_RETENTION", "90d")
+    store = open_store(url)
+    store.create_system("cz.icecars.x.Car1").result()
+    store.close()
+    assert run("retention", "set", "cz.icecars.x.Car1", "36h", "--store", url) == 0
+    assert capsys.readouterr().out == "system cz.icecars.x.Car1: 36h\n"
+    assert run("retention", "show", "--store", url, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == [
+        {"of": "default", "name": "-", "kept": "90d"},
+        {"of": "system", "name": "cz.icecars.x.Car1", "kept": "36h"},
+    ]
+    assert run("retention", "set", "cz.icecars.x.Car1", "default", "--store", url) == 0
+    assert run("retention", "run", "--store", url, "--json") == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"observations": 0, "datastreams": 0}
+    for wrong, code in (("-1d", 2), ("90", 2), ("1d 2", 2)):
+        assert run("retention", "set", "cz.icecars.x.Car1", wrong, "--store", url) == code
+    assert run("retention", "set", "nobody", "1d", "--store", url) == 3
+    monkeypatch.setenv("TWINSTACK_RETENTION", "soon")
+    assert run("retention", "show", "--store", url) == 2
+    assert "retention" in capsys.readouterr().err
