@@ -128,9 +128,10 @@ class OtherServer:
         key = self._id(number)
         if child is None:
             return self._shown(name, key, options)
+        if child in SETS[name][1]:
+            return self._page(child, self.data[name][key].get(f"_{child}", []), options, rest)
         if child == "Observations":
             ids = [i for i, one in self.data[child].items() if one["_Datastream"] == key]
-            self.data[name][key]
             return self._page(child, ids, options, rest)
         raise KeyError(path)
 
@@ -186,28 +187,34 @@ class OtherServer:
         return shown
 
     def _change(self, method: str, path: str, body: Any) -> tuple[int, dict[str, Any]]:
-        rest = unquote(urlsplit(path).path.removeprefix(f"{self.prefix}/{self.version}"))
-        name, number, _ = _PATH.fullmatch(rest).groups()  # type: ignore[union-attr]
-        self.sent.append((method, rest, body))
-        links: dict[str, Any] = {}
-        for target in SETS[name][1]:
-            given = body.get(target)
-            if isinstance(given, list):
-                links[f"_{target}"] = [one["@iot.id"] for one in given if "@iot.id" in one]
-            elif given is not None and "@iot.id" in given:
-                links[f"_{target}"] = given["@iot.id"]
-        own = {k: v for k, v in body.items() if k not in SETS[name][1] and not k.startswith("@")}
+        base = f"{self.prefix}/{self.version}"
+        match = _PATH.fullmatch(unquote(path).removeprefix(base)) if path.startswith(base) else None
+        if match is None or match[1] not in SETS:
+            raise KeyError(path)
+        name, number, child = match.groups()
+        self.sent.append((method, match[0], body))
+        if child is not None:  # a place of a Thing, which is there now
+            made = self._made(child, body)
+            self.data[name][self._id(number)][f"_{child}"] = [made]
+            return 201, self._shown(child, made, {})
         if method == "POST":
-            made = len(self.data[name]) + 1
-            for target, target_set in SETS[name][1].items():
-                nested = body.get(target)
-                for one in nested if isinstance(nested, list) else [nested] if nested else []:
-                    if "@iot.id" not in one:
-                        number_of_nested = len(self.data[target_set]) + 1
-                        self.data[target_set][number_of_nested] = one
-                        links[f"_{target}"] = number_of_nested if not isinstance(nested, list) else [number_of_nested]
-            self.data[name][made] = {**own, **links}
-            return 201, self._shown(name, made, {})
+            return 201, self._shown(name, self._made(name, body), {})
         key = self._id(number)
-        self.data[name][key].update({**own, **links})
+        entity = self.data[name][key]
+        for target in SETS[name][1]:
+            if target in body:
+                entity[f"_{target}"] = body[target]["@iot.id"]
+        entity.update({k: v for k, v in body.items() if k not in SETS[name][1]})
         return 200, self._shown(name, key, {})
+
+    def _made(self, name: str, body: dict[str, Any]) -> int:
+        """A new entity with what is nested in it; names may repeat."""
+        entity = {k: v for k, v in body.items() if k not in SETS[name][1]}
+        for target, target_set in SETS[name][1].items():
+            if target in body:
+                given = body[target] if isinstance(body[target], list) else [body[target]]
+                ids = [one.get("@iot.id") or self._made(target_set, one) for one in given]
+                entity[f"_{target}"] = ids if isinstance(body[target], list) else ids[0]
+        key = max(self.data[name], default=0) + 1
+        self.data[name][key] = entity
+        return key
