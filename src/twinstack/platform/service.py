@@ -20,6 +20,7 @@ from twinstack.log.seam import Log
 from twinstack.platform.apps import Apps, NewApp, child_name, uid_of_child
 from twinstack.platform.catalogue import META_WAIT_S, LogKeys, counts, descriptions, topics_read, wait_for_meta
 from twinstack.platform.folder import Folder
+from twinstack.platform.housekeeping import Housekeeping
 from twinstack.platform.live import Live
 from twinstack.platform.policy import Mode
 from twinstack.platform.supervisor import Child, Supervisor
@@ -50,6 +51,7 @@ class Platform:
     apps: Apps
     live: Live
     supervisor: Supervisor
+    housekeeping: Housekeeping
 
     @classmethod
     def open(cls, settings: Settings, mode: Mode, folder: Folder, port: int) -> Platform:
@@ -87,7 +89,11 @@ class Platform:
         supervisor = Supervisor(folder.logs_path, on_line=on_line, on_state=on_state)
         epoch = f"{time.time_ns() // 1_000_000:x}"
         keys = LogKeys(store)
-        return cls(settings, mode, folder, port, token, epoch, shared, store, keys, systems, apps, live, supervisor)
+        tidy = Housekeeping(store, settings.retention_ms)
+        tidy.start()
+        return cls(
+            settings, mode, folder, port, token, epoch, shared, store, keys, systems, apps, live, supervisor, tidy
+        )
 
     @property
     def url(self) -> str:
@@ -174,6 +180,7 @@ class Platform:
         return counts(self.store)
 
     def close(self) -> None:
+        self.housekeeping.stop()
         self.live.stop()
         self.log.close()
         self.store.close()
