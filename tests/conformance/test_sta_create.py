@@ -19,7 +19,6 @@ REQUIREMENTS = (
     "create-update-delete/link-to-existing-entities",
     "create-update-delete/deep-insert",
     "create-update-delete/deep-insert-status-code",
-    "create-update-delete/historical-location-auto-creation",
 )
 
 SETS = ("Things", "Locations", "HistoricalLocations", "Datastreams", "Sensors", "ObservedProperties")
@@ -110,25 +109,6 @@ async def test_a_path_links_to_its_entity(api: Api) -> None:
     assert (await api.get(f"/FeaturesOfInterest({one})/Observations"))["value"][0]["result"] == 2
     await api.post("/Things(99)/Datastreams", datastream("x", **more), status=404)
     await api.post("/Datastreams(99)/Observations", {"result": 1}, status=404)
-
-
-async def test_a_thing_moves_by_a_post_to_its_locations(api: Api) -> None:
-    await api.post("/Things", thing(Locations=[location("here")]))
-    await api.post("/Things(1)/Locations", location("there"))
-    assert [x["name"] for x in await api.values("/Things(1)/Locations")] == ["there"]
-    history = await api.values("/Things(1)/HistoricalLocations?$expand=Locations&$orderby=time")
-    assert [[x["name"] for x in h["Locations"]] for h in history] == [["here"], ["there"]]
-    await api.post("/Locations", location("elsewhere", Things=[{"@iot.id": 1}]))
-    assert [x["name"] for x in await api.values("/Things(1)/Locations")] == ["elsewhere"]
-    assert len(await api.values("/Things(1)/HistoricalLocations")) == 3
-
-
-async def test_a_historical_location_needs_thing_and_time(api: Api) -> None:
-    await api.post("/Things", thing())
-    await api.post("/HistoricalLocations", {"time": "2020-01-01T00:00:00Z", "Thing": {"@iot.id": 1}})
-    assert await api.get("/HistoricalLocations(1)/time") == {"time": "2020-01-01T00:00:00Z"}
-    await api.post("/HistoricalLocations", {"Thing": {"@iot.id": 1}}, status=400)
-    await api.post("/HistoricalLocations", {"time": "2020-01-01T00:00:00Z"}, status=400)
 
 
 async def test_an_observation_takes_or_makes_the_feature_of_its_things_location(api: Api) -> None:

@@ -45,21 +45,6 @@ async def test_a_single_link_replaces_and_a_set_adds(api: Api) -> None:
     assert (await api.get("/Datastreams(1)/Thing"))["name"] == "A"
 
 
-async def test_a_thing_moves_by_patch_and_by_later_history(api: Api) -> None:
-    await api.post("/Things", thing(Locations=[location("a")]))
-    await api.post("/Locations", location("b"))
-    await api.patch("/Things(1)", {"Locations": [{"@iot.id": 2}]})
-    assert await api.ids("/Things(1)/Locations") == [2]
-    assert len(await api.values("/Things(1)/HistoricalLocations")) == 2
-    links = {"Thing": {"@iot.id": 1}, "Locations": [{"@iot.id": 1}]}
-    await api.post("/HistoricalLocations", {"time": "2020-01-01T00:00:00Z", **links})
-    assert await api.ids("/Things(1)/Locations") == [2]
-    await api.post("/HistoricalLocations", {"time": "2030-01-01T00:00:00Z", **links})
-    assert await api.ids("/Things(1)/Locations") == [1]
-    await api.patch("/Locations(1)", {"location": {"type": "Point", "coordinates": [0, 0]}})
-    assert len(await api.values("/Things(1)/HistoricalLocations")) == 4
-
-
 @pytest.mark.parametrize(
     "body",
     [

@@ -56,7 +56,7 @@ def _indexed(path: ResourcePath, options: Options) -> bool:
     """No `$filter` and `$orderby`, or those that the index (Datastream, phenomenonTime) serves."""
     if options.filter is None and not options.orderby:
         return True
-    if path.last.link is None or path.entity.name != "Observation" or path.steps[-2].entity.name != "Datastream":
+    if path.last.link is None or path.entity.name != "Observation" or path.steps[-2].entity.table != "datastream":
         return False
     time = tree.Path(("phenomenonTime",))
     if any(order.expr != time for order in options.orderby):

@@ -27,7 +27,7 @@ from twinstack.sensorthings.options import NO_OPTIONS, Options, parse_query
 from twinstack.sensorthings.paths import ResourcePath, decode, parse_path
 from twinstack.sensorthings.plan import PlanCache
 from twinstack.sensorthings.properties import property_answer, property_options, ref_options
-from twinstack.sensorthings.reading import Reading, with_digest
+from twinstack.sensorthings.reading import NoLink, Reading, with_digest
 from twinstack.sensorthings.service_root import service_root
 from twinstack.sensorthings.store import Store, WriteContext
 from twinstack.sensorthings.store.values import etag_matches
@@ -121,7 +121,10 @@ class SensorThingsApp:
             self._decide(call.actor, "read", "/")
             return answers.of_json(service_root(call.version, call.base))
         if call.method in _READ:
-            return await self._read(call)
+            try:
+                return await self._read(call)
+            except NoLink:
+                return Answer(204)
         if call.method == "POST":
             return await self._create(call)
         return await self._change(call)
@@ -174,7 +177,7 @@ class SensorThingsApp:
             parent_id = await self._run(call, lambda reading: reading.resolve(path, length), short=True)
             parent = (path.steps[-2].entity, parent_id)
         try:
-            created = await self._store.create(entity, body, self._context(call), parent)
+            created = await self._store.create(entity, body, self._context(call), parent, path.last.link)
         except Conflict as error:
             answer = answers.of_error(error)
             if (existing := writing.location_of(call.base, error)) is not None:

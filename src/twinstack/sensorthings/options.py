@@ -139,16 +139,16 @@ def _select(text: str, entity: EntityType, version: ApiVersion, _depth: int) -> 
         name = version.id if item == "id" else item
         known = entity.property(name)
         exists = known is not None and known.since <= version.version
-        if not exists and name not in (version.id, version.self_link) and entity.link(name) is None:
-            raise _unknown(entity, item, "$select")
+        if not exists and name not in (version.id, version.self_link) and entity.link(name, version.version) is None:
+            raise _unknown(entity, item, "$select", version)
         if name not in names:
             names.append(name)
     return {"select": tuple(names)}
 
 
-def _unknown(entity: EntityType, name: str, where: str) -> InvalidInput:
-    known = [p.name for p in entity.properties] + [link.name for link in entity.links]
-    return InvalidInput(f"{where}: a {entity.name} has no '{name[:80]}'.", fix=f"It has id, {', '.join(known)}.")
+def _unknown(entity: EntityType, name: str, where: str, version: ApiVersion) -> InvalidInput:
+    known = entity.names_of(version.version)
+    return InvalidInput(f"{where}: a {entity.name} has no '{name[:80]}'.", fix=f"It has id, {known}.")
 
 
 def _expand(text: str, entity: EntityType, version: ApiVersion, depth: int) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def _expand_item(item: str, entity: EntityType, version: ApiVersion, depth: int)
     name, slash, rest = path.partition("/")
     link = find_link(entity, name.strip(), version)
     if link is None:
-        raise _unknown(entity, name.strip(), "$expand")
+        raise _unknown(entity, name.strip(), "$expand", version)
     target = BY_NAME[link.target]
     if slash:
         options = Options(
@@ -186,11 +186,11 @@ def _expand_item(item: str, entity: EntityType, version: ApiVersion, depth: int)
 
 
 def find_link(entity: EntityType, name: str, version: ApiVersion) -> Link | None:
-    link = entity.link(name)
+    link = entity.link(name, version.version)
     if link is not None or not version.lenient:
         return link
     wanted = name.lower()
-    for candidate in entity.links:
+    for candidate in entity.links_of(version.version):
         target = BY_NAME[candidate.target]
         if wanted in (target.name.lower(), target.set_name.lower()):
             return candidate

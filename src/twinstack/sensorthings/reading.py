@@ -16,7 +16,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from twinstack.core import limits
-from twinstack.core.errors import InvalidInput
+from twinstack.core.errors import InvalidInput, NotFound
 from twinstack.sensorthings import joins
 from twinstack.sensorthings import options as query_options
 from twinstack.sensorthings.bounds import Request, Values, page_rows
@@ -41,6 +41,10 @@ from twinstack.sensorthings.store import tables
 from twinstack.sensorthings.store.values import etag
 
 _TOKEN_VALUES_CHARS_MAX = 4_096
+
+
+class NoLink(NotFound):
+    """A single link of an entity that is there leads to none: as a value it is null (OData 4.01, 11.2.8)."""
 
 
 @dataclass(slots=True)
@@ -70,6 +74,12 @@ class Reading:
         row = self.session.first(statement, path.ids())
         if row is None:
             step = path.steps[length - 1]
+            if step.link is not None and not step.link.many:
+                self.resolve(path, length - 1)
+                raise NoLink(
+                    f"'{step.link.name}' leads nowhere from that {path.steps[length - 2].entity.name}.",
+                    fix="It has none.",
+                )
             raise not_found(step.entity, step.id if step.id is not None else f"<{step.link.name if step.link else ''}>")
         return int(row[0])
 

@@ -16,7 +16,7 @@ from twinstack.core import limits
 from twinstack.core.errors import InvalidInput, TwinstackError
 from twinstack.core.instances import Instances
 from twinstack.sensorthings import validate
-from twinstack.sensorthings.model import OBSERVATION, EntityType
+from twinstack.sensorthings.model import OBSERVATION, EntityType, Link, inverse
 from twinstack.sensorthings.store import (
     apps,
     archiving,
@@ -24,6 +24,7 @@ from twinstack.sensorthings.store import (
     copies,
     create,
     delete,
+    links,
     observations,
     outbox,
     register,
@@ -101,16 +102,23 @@ class Store:
 
     # --- entities ---------------------------------------------------------------------------------------------------
     def create(
-        self, entity: EntityType, body: Any, ctx: WriteContext, parent: tuple[EntityType, int] | None = None
+        self,
+        entity: EntityType,
+        body: Any,
+        ctx: WriteContext,
+        parent: tuple[EntityType, int] | None = None,
+        via: Link | None = None,
     ) -> Write[Created]:
-        """A new entity with all that is nested in it; `parent` is the entity of the path (`Things(1)/Datastreams`).
+        """A new entity with all that is nested in it; `parent` is the entity of the path (`Things(1)/Datastreams`),
+        `via` its link to the new one, where it has several of that type.
 
         Errors, raised at once: InvalidInput; later: NotFound, Conflict (a reserved name on 1.1; fields `id`, `set`),
         PermissionDenied, Unavailable.
         """
         draft = validate.parse_create(entity, body, ctx.version)
         if parent is not None:
-            draft.links[create.inverse_of(entity, parent[0]).name] = [Ref(parent[1])]
+            link = via or next(link for link in parent[0].links if link.many and link.target == entity.name)
+            links.link_parent(draft, inverse(link, parent[0]), parent[1])
         if entity is OBSERVATION and (row := self._plain(draft, ctx)) is not None:
             return self._writer.submit(Job(None, [row], finish=_created))
         return self.write(lambda tx: _following(tx, lambda: create.create(tx, draft, ctx)))
@@ -119,12 +127,13 @@ class Store:
         """An Observation that needs nothing but its row, so that it joins the group insert."""
         if ctx.system is not None or ctx.writable is not None:
             return None
-        datastream = draft.links.get("Datastream", [])[:1]
+        target, multi = create.stream_of(draft)
         feature = draft.links.get("FeatureOfInterest", [])[:1]
-        if not datastream or not all(isinstance(target, Ref) for target in datastream + feature):
+        of_staplus = any(targets for name, targets in draft.links.items() if name not in create.OF_ROW)
+        if not isinstance(target, Ref) or not all(isinstance(one, Ref) for one in feature) or of_staplus:
             return None
-        ids = [target.id for target in datastream + feature if isinstance(target, Ref)]
-        return create.new_observation(draft, ids[0], ids[1] if feature else None, self.clock())
+        feature_id = next((one.id for one in feature if isinstance(one, Ref)), None)
+        return create.new_observation(draft, target.id, feature_id, self.clock(), multi=multi)
 
     def update(
         self,

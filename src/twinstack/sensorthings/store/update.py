@@ -7,11 +7,19 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from twinstack.core import observations as wire
 from twinstack.core.errors import Stale
-from twinstack.core.names import DEFAULT_SYSTEM
-from twinstack.sensorthings.model import BY_NAME, LOCATION, OBSERVATION, THING, ByColumn, EntityType
-from twinstack.sensorthings.store import aggregates, create, features, moves, rows, systems
+from twinstack.sensorthings.model import (
+    BY_NAME,
+    DATASTREAM,
+    FEATURE,
+    LOCATION,
+    MULTI_DATASTREAM,
+    OBSERVATION,
+    THING,
+    ByColumn,
+    EntityType,
+)
+from twinstack.sensorthings.store import aggregates, create, features, links, moves, observations, rows, systems
 from twinstack.sensorthings.store.context import WriteContext
 from twinstack.sensorthings.store.tables import datastream_feature, observation
 from twinstack.sensorthings.store.transaction import Tx
@@ -59,17 +67,19 @@ def update(tx: Tx, entity_id: int, draft: Draft, ctx: WriteContext, if_match: st
         refs = [t for t in targets if isinstance(t, Ref)]
         ids = rows.check_links(tx.connection, BY_NAME[link.target], refs, row.system_id)
         if isinstance(link.join, ByColumn):
-            columns[link.join.column] = ids[0]
-        elif not link.many:
-            if create.relink_property(tx, entity_id, ids[0]):
+            columns[link.join.column] = ids[0] if ids else None
+        elif link.name == create.OBSERVED.get(entity.name):
+            change = links.set_properties if draft.replace or not link.many else links.add_properties
+            if ids and change(tx, entity_id, ids):
                 linked.append(link.name)
         elif ids or (entity is THING and link.target == LOCATION.name):
-            create.link_many(tx, entity, entity_id, link, ids)
+            links.link_many(tx, entity, entity_id, link, ids)
             linked.append(link.name)
     columns = rows.changed_columns(row, columns)
     if not columns and not linked:
         return Updated(entity_id, ())
     rows.bump(tx.connection, entity, entity_id, columns)
+    create.check(tx, entity, entity_id)
     _consequences(tx, entity, row, columns)
     moves.touch_entity(tx, entity, entity_id)
     names = [p.name for p in entity.properties if p.column in columns]
@@ -101,14 +111,13 @@ def _observation(tx: Tx, row: Any, draft: Draft) -> Updated:
                 extra[name] = value
     result = values["result"] if "result" in values else result_value(row.result, row.kind, row.extra)
     stream = aggregates.streams(tx.connection, [datastream_id])[datastream_id]
-    if stream.system != DEFAULT_SYSTEM:
-        wire.check_result(result, stream.observation_type, stream.log_key)
-    columns["result"], columns["kind"], columns["extra"] = result_columns(result, extra or None)
+    observations.check_result(stream, result)
+    columns["result"], columns["kind"], columns["extra"] = result_columns(result, extra or None, multi=stream.multi)
+    linked = _add_links(tx, row, draft)
     columns = rows.changed_columns(row, columns)
     if not columns:
-        return Updated(row.id, ())
+        return Updated(row.id, tuple(linked))
     tx.connection.execute(sa.update(observation).where(observation.c.id == row.id).values(columns))
-    aggregates.forget(tx.connection, row)
     now = NewObservation(
         datastream_id,
         columns.get("t", start_of(row)),
@@ -116,22 +125,44 @@ def _observation(tx: Tx, row: Any, draft: Draft) -> Updated:
         columns.get("t_end", row.t_end),
         columns.get("result_time", row.result_time),
     )
+    aggregates.forget(tx.connection, row)
     aggregates.remember(tx.connection, row.id, now)
     settle_features(tx, {row.datastream_id, datastream_id}, {row.feature_id, feature_id})
     changed = {
         p.name for p in OBSERVATION.properties if p.name in values and (p.column in columns or "extra" in columns)
     }
-    changed |= {k.name for k in OBSERVATION.links if isinstance(k.join, ByColumn) and k.join.column in columns}
-    return Updated(row.id, tuple(sorted(changed)))
+    changed |= {
+        k.name
+        for k in OBSERVATION.links
+        if k.name in draft.links and isinstance(k.join, ByColumn) and k.join.column in columns
+    }
+    return Updated(row.id, tuple(sorted(changed.union(linked))))
 
 
 def _observation_links(tx: Tx, row: Any, draft: Draft) -> tuple[int, int | None]:
-    ids = {"Datastream": row.datastream_id, "FeatureOfInterest": row.feature_id}
+    """The Datastream, of either kind, and the feature that the Observation has afterwards."""
+    datastream_id, feature_id = row.datastream_id, row.feature_id
+    if draft.links.get("Datastream") or draft.links.get("MultiDatastream"):
+        target, multi = create.stream_of(draft)
+        refs = [target] if isinstance(target, Ref) else []
+        kind = MULTI_DATASTREAM if multi else DATASTREAM
+        datastream_id = rows.check_links(tx.connection, kind, refs, row.system_id)[0]
+    if targets := draft.links.get("FeatureOfInterest"):
+        refs = [t for t in targets if isinstance(t, Ref)]
+        feature_id = rows.check_links(tx.connection, FEATURE, refs, row.system_id)[0]
+    return datastream_id, feature_id
+
+
+def _add_links(tx: Tx, row: Any, draft: Draft) -> list[str]:
+    """Adds the Observation to groups and relations; the names of these links."""
+    linked = []
     for link in OBSERVATION.links:
-        if targets := draft.links.get(link.name):
+        if link.many and (targets := draft.links.get(link.name)):
             refs = [t for t in targets if isinstance(t, Ref)]
-            ids[link.name] = rows.check_links(tx.connection, BY_NAME[link.target], refs, row.system_id)[0]
-    return ids["Datastream"], ids["FeatureOfInterest"]
+            ids = rows.check_links(tx.connection, BY_NAME[link.target], refs, row.system_id)
+            links.link_many(tx, OBSERVATION, row.id, link, ids)
+            linked.append(link.name)
+    return linked
 
 
 def settle_features(tx: Tx, datastream_ids: set[int], feature_ids: set[int | None]) -> None:
