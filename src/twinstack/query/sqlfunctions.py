@@ -7,8 +7,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.visitors import InternalTraversal
 
 _FORMATS = {"year": "'%Y'", "month": "'%m'", "day": "'%d'"}
+
+
+def compared(*names: str) -> list[tuple[str, InternalTraversal]]:
+    """The traversal of an element whose own attributes `names` (texts or truth values) tell it from others:
+    without them SQLAlchemy takes `year(t)` and `month(t)` for the same column."""
+    return [*FunctionElement._traverse_internals, *((name, InternalTraversal.dp_plain_obj) for name in names)]
 
 
 class Position(FunctionElement[int]):
@@ -28,7 +35,8 @@ class CalendarPart(FunctionElement[int]):
     """year, month or day (UTC) of an instant in microseconds since 1970."""
 
     type = sa.Integer()
-    inherit_cache = False  # `part` is no part of SQLAlchemy's cache key
+    inherit_cache = False
+    _traverse_internals = compared("part")
     name = "calendar_part"
 
     def __init__(self, part: str, us: sa.ColumnElement[Any]) -> None:

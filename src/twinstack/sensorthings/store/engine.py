@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from twinstack.core import limits
 from twinstack.core.errors import SettingsError
+from twinstack.sensorthings import sqlite_functions
 
 
 def make_engine(url: str, *, pool_size: int = 8) -> sa.Engine:
@@ -52,6 +53,7 @@ def _configure(connection: Any, _record: Any) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+    sqlite_functions.register(connection)
 
 
 def _begin(connection: sa.Connection) -> None:
