@@ -19,7 +19,7 @@ from twinstack.sensorthings.store import Store
 REQUIREMENTS = ("request-data/status-code", "request-data/query-status-code")
 
 
-@pytest.mark.parametrize("query", ["$search=x", "$format=json", "$apply=filter(x)", "$levels=3", "$resultFormat=CSV"])
+@pytest.mark.parametrize("query", ["$search=x", "$format=json", "$levels=3", "$resultFormat=CSV&$format=csv"])
 @pytest.mark.parametrize("version", ["v1.0", "v1.1"])
 async def test_options_of_odata_that_are_not_served_are_501(api: Api, query: str, version: str) -> None:
     await Api(api.client, version).get(f"/Things?{query}", 501)
@@ -35,9 +35,8 @@ async def test_options_without_dollar_are_ignored(api: Api) -> None:
     await api.get("/Things?top=-1&filter=x&&=&a")
 
 
-@pytest.mark.parametrize("path", ["/$batch", "/CreateObservations", "/$metadata"])
-async def test_known_resources_that_are_not_served_are_501(api: Api, path: str) -> None:
-    await api.get(path, 501)
+async def test_known_resources_that_are_not_served_are_501(api: Api) -> None:
+    await api.get("/$metadata", 501)
 
 
 async def test_the_policy_is_asked_about_every_request(api: Api) -> None:

@@ -39,6 +39,7 @@ PROVED_BY: dict[str, tuple[str, ...]] = {
         f"{SENSING}/request-data/pagination",
     ),
     "test_sta_filter": (f"{SENSING}/request-data/filter", f"{SENSING}/request-data/built-in-filter-operations"),
+    "test_sta_filter_geo": (f"{SENSING}/request-data/built-in-query-functions",),
     "test_sta_create": (
         f"{SENSING}/create-update-delete/create-entity",
         f"{SENSING}/create-update-delete/link-to-existing-entities",
@@ -60,6 +61,7 @@ PROVED_BY: dict[str, tuple[str, ...]] = {
         f"{SENSING}/multi-datastream/relations",
         f"{SENSING}/multi-datastream/constraints",
     ),
+    "test_sta_data_array": (f"{SENSING}/data-array/data-array",),
     "test_staplus_core": (f"{STAPLUS}/core",),
     "test_staplus_write": (f"{STAPLUS}/create", f"{STAPLUS}/update", f"{STAPLUS}/delete"),
 }

@@ -8,30 +8,30 @@ from __future__ import annotations
 
 import json
 import logging
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
-from urllib.parse import quote
 
-from twinstack.core import observations
-from twinstack.core.errors import Conflict, NotFound, Stale, TwinstackError
+from twinstack.core import limits, observations
+from twinstack.core.errors import Conflict, InvalidInput, NotFound, Stale, TwinstackError
 from twinstack.query.sql import NOW
-from twinstack.sensorthings import answers, asgi, jsonpatch, writing
+from twinstack.sensorthings import answers, asgi, create_observations, jsonpatch, sets, writing
 from twinstack.sensorthings.answers import Answer
 from twinstack.sensorthings.bounds import Request, is_short
+from twinstack.sensorthings.calls import Call, call_of
+from twinstack.sensorthings.compression import accepted
 from twinstack.sensorthings.connections import Readers, Session
+from twinstack.sensorthings.formats import format_of
 from twinstack.sensorthings.keyset import Signer
 from twinstack.sensorthings.model import OBSERVATION, EntityType
 from twinstack.sensorthings.options import NO_OPTIONS, Options, parse_query
-from twinstack.sensorthings.paths import ResourcePath, decode, parse_path
+from twinstack.sensorthings.paths import ResourcePath
 from twinstack.sensorthings.plan import PlanCache
 from twinstack.sensorthings.properties import property_answer, property_options, ref_options
-from twinstack.sensorthings.reading import NoLink, Reading, with_digest
+from twinstack.sensorthings.reading import NoLink, Part, Reading, with_digest
 from twinstack.sensorthings.service_root import service_root
 from twinstack.sensorthings.store import Store, WriteContext
-from twinstack.sensorthings.store.values import etag_matches
-from twinstack.sensorthings.versions import VERSIONS, ApiVersion
+from twinstack.sensorthings.store.values import NewObservation, etag_matches
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -40,44 +40,8 @@ Decide = Callable[[Any, str, str], None]
 """`decide(actor, action, object)`: action is read, create, write or delete; object a set or an entity as in a path,
 `Things` or `Things(1)`. It raises PermissionDenied, or NotFound for what the actor must not know of."""
 
-_PREFIX = re.compile(r"(?P<before>.*?)/(?P<version>v1\.[01])(?P<rest>/.*)?")
 _READ = ("GET", "HEAD")
-_SYSTEM = b"twinstack-system"
 _PATCH_ATTEMPTS = 5
-
-
-class _Call:
-    """One request, read as far as its headers."""
-
-    __slots__ = ("actor", "base", "headers", "method", "path", "query", "receive", "version")
-
-    def __init__(self, scope: asgi.Scope, receive: asgi.Receive, public_url: str | None) -> None:
-        raw = decode(scope.get("raw_path") or quote(scope["path"]).encode())
-        match = _PREFIX.fullmatch(raw)
-        if match is None:
-            raise NotFound("There is no such API version.", fix="Versions: /v1.0 and /v1.1.")
-        self.headers = asgi.headers_of(scope)
-        self.version: ApiVersion = VERSIONS[match["version"]]
-        prefix = f"{match['before']}/{self.version.segment}"
-        self.base = asgi.base_address(scope, self.headers, public_url, prefix)
-        self.path: ResourcePath = parse_path(match["rest"] or "", self.version)
-        self.query: bytes = scope["query_string"]
-        self.method: str = scope["method"]
-        self.actor: Any = scope.get("twinstack.actor")
-        self.receive = receive
-
-    @property
-    def system(self) -> str | None:
-        name = self.headers.get(_SYSTEM)
-        return None if name is None else name.decode("latin-1").strip()
-
-    def address(self) -> str:
-        """The URL of the path, without query, as ids and names of the model (nothing of it is the client's text)."""
-        segments = []
-        for step in self.path.steps:
-            name = step.link.name if step.link else step.entity.set_name
-            segments.append(name if step.id is None else f"{name}({step.id})")
-        return "/".join([self.base, *segments, *([self.path.tail] if self.path.tail else [])])
 
 
 class SensorThingsApp:
@@ -98,25 +62,38 @@ class SensorThingsApp:
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         if scope["type"] != "http":
             return
+        coding = accepted(next((value for name, value in scope["headers"] if name == b"accept-encoding"), None))
         try:
-            answer = await self._answer(scope, receive)
+            answer = await self._answer(lambda: call_of(scope, receive, self._public_url))
+            await answers.send_answer(send, answer, head=scope["method"] == "HEAD", coding=coding)
         except asgi.Disconnected:
             return
-        except TwinstackError as error:
-            answer = answers.of_error(error)
-        except Exception:
-            log.exception("%s %s failed", scope["method"], scope["path"])
-            answer = answers.of_problem(500, "The server failed; its log says why.")
-        await answers.send_answer(send, answer, head=scope["method"] == "HEAD")
+        except sets.Cut as error:
+            # Nothing can be said behind the first part: the connection ends before the answer does.
+            log.warning("%s %s: %s", scope["method"], scope["path"], error)
 
-    async def _answer(self, scope: asgi.Scope, receive: asgi.Receive) -> Answer:
-        call = _Call(scope, receive, self._public_url)
-        allowed = _methods(call.path)
+    async def _answer(self, call_of: Callable[[], Call]) -> Answer:
+        """The answer to one request, errors included."""
+        try:
+            call = call_of()
+            return await self._of_call(call)
+        except TwinstackError as error:
+            return answers.of_error(error)
+        except asgi.Disconnected:
+            raise
+        except Exception:
+            log.exception("A request failed")
+            return answers.of_problem(500, "The server failed; its log says why.")
+
+    async def _of_call(self, call: Call) -> Answer:
+        allowed = _methods(call)
         if call.method == "OPTIONS":
             return Answer(204, headers=((b"allow", ", ".join(allowed).encode()),))
         if call.method not in allowed:
             allow = ((b"allow", ", ".join(allowed).encode()),)
             return answers.of_problem(405, f"{call.method} cannot be done here. Use {', '.join(allowed)}.", allow)
+        if call.resource:
+            return await self._resource(call)
         if call.path.root:
             self._decide(call.actor, "read", "/")
             return answers.of_json(service_root(call.version, call.base))
@@ -130,7 +107,7 @@ class SensorThingsApp:
         return await self._change(call)
 
     # --- reading ----------------------------------------------------------------------------------------------------
-    async def _run(self, call: _Call, work: Callable[[Reading], T], *, short: bool) -> T:
+    async def _run(self, call: Call, work: Callable[[Reading], T], *, short: bool) -> T:
         """Runs `work` in a session: short work at once, other work in a thread that ends when the client leaves."""
 
         def in_session(session: Session) -> T:
@@ -139,21 +116,23 @@ class SensorThingsApp:
 
         if short:
             return self._readers.here(in_session)
-        return await self._readers.apart(in_session, partial(asgi.gone, call.receive) if call.method == "GET" else None)
+        return await self._readers.apart(in_session, partial(asgi.gone, call.receive))
 
-    async def _read(self, call: _Call) -> Answer:
+    async def _read(self, call: Call) -> Answer:
         path = call.path
         self._decide(call.actor, "read", _object(path))
+        options = parse_query(call.query, path.entity, call.version)
         if path.keys:
             options = property_options(path, call.version)
             text = await self._run(call, lambda reading: reading.one(path, options)[0], short=True)
             return property_answer(path, call.version, text)
-        options = parse_query(call.query, path.entity, call.version)
         if path.tail == "$ref":
             options = ref_options(options, call.version)
-        short = is_short(path, options, call.version)
         if not path.single:
-            return answers.of_json(await self._run(call, partial(_set, call=call, options=options), short=short))
+            return await self._set(call, options)
+        if options.result_format:
+            raise InvalidInput("$resultFormat is for sets.", fix=f"Ask for {path.entity.set_name}?$filter=id eq 1.")
+        short = is_short(path, options, call.version)
         text, tag = await self._run(call, lambda reading: reading.one(path, options), short=short)
         tag = with_digest(tag, text)
         headers = ((b"etag", tag.encode()),)
@@ -162,15 +141,39 @@ class SensorThingsApp:
             return Answer(304, headers=headers)
         return answers.of_json(text, headers=headers)
 
+    async def _set(self, call: Call, options: Options) -> Answer:
+        form = format_of(call.path.entity, options, call.version, call.base)
+        options = form.options
+        short = is_short(call.path, options, call.version) and not (form.whole and options.top is None)
+
+        async def read(rows: int, after: Sequence[Any] | None) -> Part:
+            return await self._run(
+                call, partial(_part, call=call, options=options, rows=rows, after=after), short=short
+            )
+
+        return await sets.answer_of_set(call, options, form, self._signer, read)
+
+    # --- resources that are no entities -----------------------------------------------------------------------------
+    async def _resource(self, call: Call) -> Answer:
+        return await self._create_observations(call)
+
+    async def _create_observations(self, call: Call) -> Answer:
+        self._decide(call.actor, "create", "Observations")
+        body = observations.decode_json(await call.read_body(), limits.UPLOAD_BYTES_MAX)
+        parsed = create_observations.parse(body, call.version.version)
+        rows = [row for row in parsed if isinstance(row, NewObservation)]
+        outcomes = await self._store.insert_observations(rows, self._context(call), partial=True) if rows else []
+        return answers.of_json(create_observations.answer(call.base, parsed, outcomes), status=201)
+
     # --- writing ----------------------------------------------------------------------------------------------------
-    def _context(self, call: _Call) -> WriteContext:
+    def _context(self, call: Call) -> WriteContext:
         lab = getattr(call.actor, "kind", None) == "lab"
         return WriteContext(system=call.system, lab=lab, version=call.version.version)
 
-    async def _create(self, call: _Call) -> Answer:
+    async def _create(self, call: Call) -> Answer:
         path, entity = call.path, call.path.entity
         self._decide(call.actor, "create", _object(path))
-        body = observations.decode(await asgi.read_body(call.receive))
+        body = observations.decode(await call.read_body())
         parent: tuple[EntityType, int] | None = None
         if path.last.link is not None:
             length = len(path.steps) - 1
@@ -194,17 +197,17 @@ class SensorThingsApp:
             return answers.of_json(text, status=201, headers=headers)
         return await self._entity(call, entity, created.id, status=201, headers=headers)
 
-    async def _change(self, call: _Call) -> Answer:
+    async def _change(self, call: Call) -> Answer:
         path, entity = call.path, call.path.entity
         delete = call.method == "DELETE"
         self._decide(call.actor, "delete" if delete else "write", _object(path))
-        body = b"" if delete else await asgi.read_body(call.receive)
+        body = b"" if delete else await call.read_body()
         entity_id = await self._run(call, lambda reading: reading.resolve(path, len(path.steps)), short=True)
         if_match = writing.store_tags(call.headers.get(b"if-match"))
         if delete:
             await self._store.delete(entity, entity_id, self._context(call), if_match=if_match)
             return Answer(200)
-        mode = writing.update_mode(call.method, call.headers.get(b"content-type", b""))
+        mode = writing.update_mode(call.method, call.content_type)
         try:
             if mode == "json-patch":
                 await self._patch(call, entity_id, writing.parse_operations(body), if_match)
@@ -219,7 +222,7 @@ class SensorThingsApp:
             raise writing.as_bad_link(error) from error
         return await self._entity(call, entity, entity_id)
 
-    async def _patch(self, call: _Call, entity_id: int, operations: list[Any], if_match: str | None) -> None:
+    async def _patch(self, call: Call, entity_id: int, operations: list[Any], if_match: str | None) -> None:
         """A JSON Patch: read, change, and write if nobody else wrote meanwhile."""
         entity = call.path.entity
         options = Options(select=tuple(p.name for p in entity.properties_of(call.version.version) if not p.computed))
@@ -238,7 +241,7 @@ class SensorThingsApp:
 
     async def _entity(
         self,
-        call: _Call,
+        call: Call,
         entity: EntityType,
         entity_id: int,
         status: int = 200,
@@ -250,13 +253,16 @@ class SensorThingsApp:
         return answers.of_json(text, status=status, headers=(*headers, tags))
 
 
-def _set(reading: Reading, *, call: _Call, options: Options) -> str:
+def _part(reading: Reading, *, call: Call, options: Options, rows: int, after: Sequence[Any] | None) -> Part:
     if call.system is not None and len(call.path.steps) == 1:
         reading.as_system(call.system)
-    return reading.many(call.path, options, call.address())
+    return reading.part(call.path, options, rows=rows, after=after)
 
 
-def _methods(path: ResourcePath) -> tuple[str, ...]:
+def _methods(call: Call) -> tuple[str, ...]:
+    path = call.path
+    if call.resource in ("$batch", "CreateObservations"):
+        return ("POST", "OPTIONS")
     if path.root or path.keys or path.tail:
         return (*_READ, "OPTIONS")
     return (*_READ, "PATCH", "PUT", "DELETE", "OPTIONS") if path.single else (*_READ, "POST", "OPTIONS")

@@ -21,10 +21,9 @@ from twinstack.sensorthings.versions import ApiVersion
 
 CURSOR = "$skiptoken"
 """The option of a nextLink: the place behind the last row, signed."""
-_NOT_SERVED = frozenset(
-    {"$search", "$format", "$compute", "$levels", "$index", "$schemaversion", "$deltatoken", "$id"} | {"$resultFormat"}
-)
+_NOT_SERVED = frozenset({"$search", "$format", "$compute", "$levels", "$index", "$schemaversion", "$deltatoken", "$id"})
 _WITH_APPLY = frozenset({"$apply", "$count", "$orderby", "$skip", "$top", CURSOR})
+RESULT_FORMATS = ("dataArray", "CSV", "GeoJSON")
 _COUNT_MAX = 2**63 - 1
 _ORDER = re.compile(r"(.*\S)\s+(asc|desc)", re.DOTALL)
 
@@ -53,6 +52,8 @@ class Options:
     select: tuple[str, ...] | None = None
     expand: tuple[Expand, ...] = ()
     apply: odata.Apply | None = None
+    result_format: str = field(default="", compare=False)
+    """In lower case; "": JSON."""
     cursor: str | None = field(default=None, compare=False)
     raw: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
@@ -229,6 +230,14 @@ def _apply(text: str, _entity: EntityType, version: ApiVersion, _depth: int) -> 
     return {"apply": odata.parse_apply(text)}
 
 
+def _result_format(text: str, _entity: EntityType, _version: ApiVersion, depth: int) -> dict[str, Any]:
+    if depth:
+        raise InvalidInput("'$resultFormat' cannot stand in $expand.", fix="It is an option of the whole answer.")
+    if text.lower() not in (name.lower() for name in RESULT_FORMATS):
+        raise InvalidInput(f"There is no result format '{text[:40]}'.", fix=f"Known: {', '.join(RESULT_FORMATS)}.")
+    return {"result_format": text.lower()}
+
+
 _READERS = {
     "$filter": _filter,
     "$count": _count,
@@ -238,6 +247,7 @@ _READERS = {
     "$expand": _expand,
     "$select": _select,
     "$apply": _apply,
+    "$resultFormat": _result_format,
     CURSOR: _cursor,
 }
 

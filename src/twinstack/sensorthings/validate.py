@@ -259,3 +259,8 @@ def _check_geometry(entity: EntityType, values: dict[str, Any]) -> None:
     key = {"Location": "location", "FeatureOfInterest": "feature"}.get(entity.name)
     if key and values.get("encodingType") in GEOJSON_ENCODINGS and values.get(key) is not None:
         geojson.check(values[key], key)
+
+
+def property_value(entity: EntityType, p: Property, value: Any) -> Any:
+    """One property's JSON value as a draft holds it. Errors: InvalidInput that names the property."""
+    return _value(entity, p, value)
