@@ -41,6 +41,8 @@ class Property:
     """Where the column is, when not in the entity's own table (joined by `datastream_id`)."""
     computed: bool = False
     """Made by the server: what a client sends is ignored."""
+    given: bool = False
+    """The server gives a value where a POST has none, so it is never null."""
     values: frozenset[str] = frozenset()
     """The texts it may have; empty: any."""
     default: str | None = None

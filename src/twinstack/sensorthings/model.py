@@ -174,7 +174,7 @@ OBSERVATION = EntityType(
     "observation",
     (
         # Not mandatory in a POST: the server takes the time of arrival (OGC 18-088, 8.2.7).
-        Property("phenomenonTime", "t", _T.INTERVAL, end_column="t_end"),
+        Property("phenomenonTime", "t", _T.INTERVAL, end_column="t_end", given=True),
         Property("result", "result", _T.RESULT, mandatory=True),
         Property("resultTime", "result_time", _T.INSTANT),
         Property("resultQuality", "resultQuality", _T.EXTRA),

@@ -72,10 +72,14 @@ def parse_update(entity: EntityType, body: Any, version: Version, *, replace: bo
         if p.computed:
             continue
         omitted = p.name not in draft.values
+        if p.given and not omitted and draft.values[p.name] is None:
+            raise InvalidInput(
+                f"'{p.name}' of a {entity.name} cannot be null.", fix="Send a value, or leave it out.", property=p.name
+            )
         if p.default is not None and (replace or not omitted):
             draft.values[p.name] = p.default
             continue
-        if replace and omitted and p.since <= version and not p.mandatory:
+        if replace and omitted and p.since <= version and not p.mandatory and not p.given:
             draft.values[p.name] = None
         if p.mandatory and (replace if omitted else _missing(p, draft.values[p.name])):
             raise InvalidInput(
@@ -108,7 +112,7 @@ def _parse(entity: EntityType, body: Any, version: Version, depth: int, *, inlin
                 fix=f"Known are {entity.names_of(version)}.",
                 property=key[:80],
             )
-    _check_geometry(entity, draft.values)
+    check_geometry(entity, draft.values)
     return draft
 
 
@@ -139,8 +143,8 @@ def _targets(
             raise InvalidInput(
                 f"'{link.name}' holds no entity.", fix='Send {"@iot.id": 1} or an entity.', property=link.name
             )
-        if "@iot.id" in item:
-            targets.append(Ref(parse_id(item["@iot.id"])))
+        if "@iot.id" in item or list(item) == ["id"]:
+            targets.append(Ref(parse_id(item["@iot.id"] if "@iot.id" in item else item["id"])))
         elif inline:
             targets.append(parse_create(TYPES[link.target], item, version, depth + 1))
         else:
@@ -254,8 +258,8 @@ def _interval(value: Any) -> tuple[int, int | None]:
     return start, end
 
 
-def _check_geometry(entity: EntityType, values: dict[str, Any]) -> None:
-    """GeoJSON encodings promise GeoJSON; any other encodingType holds any JSON."""
+def check_geometry(entity: EntityType, values: Mapping[str, Any]) -> None:
+    """GeoJSON encodings promise GeoJSON; any other encodingType holds any JSON. Errors: InvalidInput."""
     key = {"Location": "location", "FeatureOfInterest": "feature"}.get(entity.name)
     if key and values.get("encodingType") in GEOJSON_ENCODINGS and values.get(key) is not None:
         geojson.check(values[key], key)

@@ -64,12 +64,20 @@ def _row(tx: Tx, entity: EntityType, entity_id: int) -> None:
     rows.drop_name(tx.connection, entity, entity_id)
 
 
+def _streams_of(tx: Tx, table: str, entity_id: int) -> None:
+    """The Datastreams of an entity; together they take no more Observations along at once than one does alone."""
+    ids = moves.datastreams_of(tx.connection, table, entity_id)
+    s = datastream_stat.c
+    query = sa.select(sa.func.coalesce(sa.func.sum(s.n), 0)).where(s.datastream_id.in_(ids))
+    at_once = tx.connection.execute(query).scalar_one() <= limits.CASCADE_ROWS_MAX
+    for datastream_id in ids:
+        _datastream(tx, datastream_id, at_once=at_once)
+
+
 def _thing(tx: Tx, thing_id: int) -> None:
-    for datastream_id in moves.datastreams_of(tx.connection, "thing", thing_id):
-        _datastream(tx, datastream_id)
+    _streams_of(tx, "thing", thing_id)
     h = historical_location.c
-    for history_id in tx.connection.execute(sa.select(h.id).where(h.thing_id == thing_id)).scalars().all():
-        _historical_location(tx, history_id)
+    _histories(tx, sa.select(h.id).where(h.thing_id == thing_id))
     moves.place(tx, thing_id, ())
     _row(tx, THING, thing_id)
 
@@ -77,9 +85,7 @@ def _thing(tx: Tx, thing_id: int) -> None:
 def _location(tx: Tx, location_id: int) -> None:
     touched = moves.datastreams_of(tx.connection, "location", location_id)
     c = historical_location_location.c
-    having = sa.select(c.historical_location_id).where(c.location_id == location_id)
-    for history_id in tx.connection.execute(having).scalars().all():
-        _historical_location(tx, history_id)
+    _histories(tx, sa.select(c.historical_location_id).where(c.location_id == location_id))
     tx.connection.execute(sa.delete(thing_location).where(thing_location.c.location_id == location_id))
     features.detach_generated(tx.connection, location_id)
     _row(tx, LOCATION, location_id)
@@ -87,32 +93,39 @@ def _location(tx: Tx, location_id: int) -> None:
 
 
 def _historical_location(tx: Tx, history_id: int) -> None:
-    c = historical_location_location.c
-    tx.connection.execute(sa.delete(historical_location_location).where(c.historical_location_id == history_id))
-    _row(tx, HISTORICAL_LOCATION, history_id)
+    h = historical_location.c
+    _histories(tx, sa.select(h.id).where(h.id == history_id))
+
+
+def _histories(tx: Tx, which: sa.Select[int]) -> None:
+    """HistoricalLocations by the thousand: a Thing that moves has one for each move."""
+    ids = tx.connection.execute(which).scalars().all()
+    for i in range(0, len(ids), limits.CASCADE_SLICE_ROWS):
+        some = ids[i : i + limits.CASCADE_SLICE_ROWS]
+        c = historical_location_location.c
+        tx.connection.execute(sa.delete(historical_location_location).where(c.historical_location_id.in_(some)))
+        tx.connection.execute(sa.delete(historical_location).where(historical_location.c.id.in_(some)))
 
 
 def _sensor(tx: Tx, sensor_id: int) -> None:
-    for datastream_id in moves.datastreams_of(tx.connection, "sensor", sensor_id):
-        _datastream(tx, datastream_id)
+    _streams_of(tx, "sensor", sensor_id)
     _row(tx, SENSOR, sensor_id)
 
 
 def _observed_property(tx: Tx, property_id: int) -> None:
-    for datastream_id in moves.datastreams_of(tx.connection, "observed_property", property_id):
-        _datastream(tx, datastream_id)
+    _streams_of(tx, "observed_property", property_id)
     _row(tx, OBSERVED_PROPERTY, property_id)
 
 
-def _datastream(tx: Tx, datastream_id: int) -> None:
-    """A Datastream of either kind."""
+def _datastream(tx: Tx, datastream_id: int, *, at_once: bool = True) -> None:
+    """A Datastream of either kind. Not `at_once`: its Observations are hidden, and go in slices."""
     connection = tx.connection
     entity = rows.stream_type(connection, datastream_id)
     row = rows.load(connection, entity, datastream_id)
     stat = sa.delete(datastream_stat).where(datastream_stat.c.datastream_id == datastream_id)
     n = connection.execute(stat.returning(datastream_stat.c.n)).scalar_one_or_none() or 0
     _relations_in(tx, datastream_id)
-    if n > limits.CASCADE_ROWS_MAX:
+    if n > limits.CASCADE_ROWS_MAX or (n and not at_once):
         connection.execute(sa.insert(dead_datastream), {"datastream_id": datastream_id})
     else:
         having = sa.select(observation.c.id).where(observation.c.datastream_id == datastream_id)

@@ -20,6 +20,7 @@ from twinstack.sensorthings.model import (
     ByTarget,
     EntityType,
     Link,
+    inverse,
 )
 from twinstack.sensorthings.staplus import RELATION
 from twinstack.sensorthings.store import moves, rows, tables
@@ -38,8 +39,7 @@ def link_parent(draft: Draft, link: Link, parent_id: int) -> None:
 
 
 def link_many(tx: Tx, entity: EntityType, entity_id: int, link: Link, ids: list[int]) -> None:
-    """Adds links to existing entities of the same system. Errors: InvalidInput for Observations of one Datastream or
-    feature, which stay."""
+    """Adds links to existing entities of the same system. Errors: InvalidInput where that breaks a rule of one."""
     target_type = BY_NAME[link.target]
     match link.join:
         case _ if entity is THING and target_type is LOCATION:
@@ -50,10 +50,11 @@ def link_many(tx: Tx, entity: EntityType, entity_id: int, link: Link, ids: list[
                 moves.touch_entity(tx, THING, thing_id)
         case ByTarget(column):
             if target_type is OBSERVATION:
-                raise InvalidInput(
-                    f"Observations cannot be moved to another {entity.name} from there.",
-                    fix=f"PATCH the Observation's '{entity.name}'.",
-                )
+                from twinstack.sensorthings.store.update import move_observation  # which imports this module
+
+                for observation_id in ids:
+                    move_observation(tx, observation_id, inverse(link, entity), entity_id)
+                return
             for target_id in ids:
                 rows.bump(tx.connection, target_type, target_id, {column: entity_id})
                 moves.touch_entity(tx, target_type, target_id)

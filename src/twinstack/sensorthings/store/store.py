@@ -158,7 +158,7 @@ class Store:
         """Deletes with cascades. Errors: NotFound, PermissionDenied, Stale."""
 
         def work(tx: Tx) -> None:
-            delete.delete(tx, entity, entity_id, ctx, if_match)
+            _following(tx, lambda: delete.delete(tx, entity, entity_id, ctx, if_match))
 
         done = self.write(work)
         if entity is not OBSERVATION:

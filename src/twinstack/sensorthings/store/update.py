@@ -18,6 +18,7 @@ from twinstack.sensorthings.model import (
     THING,
     ByColumn,
     EntityType,
+    Link,
 )
 from twinstack.sensorthings.store import aggregates, create, features, links, moves, observations, rows, systems
 from twinstack.sensorthings.store.context import WriteContext
@@ -31,7 +32,7 @@ from twinstack.sensorthings.store.values import (
     result_value,
     start_of,
 )
-from twinstack.sensorthings.validate import Draft, Ref
+from twinstack.sensorthings.validate import Draft, Ref, check_geometry
 
 
 class Updated(NamedTuple):
@@ -78,6 +79,8 @@ def update(tx: Tx, entity_id: int, draft: Draft, ctx: WriteContext, if_match: st
     columns = rows.changed_columns(row, columns)
     if not columns and not linked:
         return Updated(entity_id, ())
+    if columns:
+        _check_geometry(entity, row, columns)
     rows.bump(tx.connection, entity, entity_id, columns)
     create.check(tx, entity, entity_id)
     _consequences(tx, entity, row, columns)
@@ -87,10 +90,24 @@ def update(tx: Tx, entity_id: int, draft: Draft, ctx: WriteContext, if_match: st
     return Updated(entity_id, tuple(names + linked))
 
 
+def _check_geometry(entity: EntityType, row: Any, columns: dict[str, Any]) -> None:
+    """An update may name the geometry or its encodingType alone. Errors: InvalidInput."""
+    if entity in (LOCATION, FEATURE):
+        now = {**row._mapping, **columns}
+        check_geometry(entity, {p.name: now[p.column] for p in entity.properties})
+
+
 def _consequences(tx: Tx, entity: EntityType, row: Any, columns: dict[str, Any]) -> None:
     if "name" in columns:
         rows.set_name(tx, entity, row.id, systems.by_id(tx.connection, row.system_id).name, columns["name"])
     features.after_change(tx.connection, entity, row.id, columns)
+
+
+def move_observation(tx: Tx, observation_id: int, link: Link, target_id: int) -> None:
+    """Gives an Observation another Datastream, MultiDatastream or feature. Errors: InvalidResult where its result
+    does not fit there."""
+    row = rows.load(tx.connection, OBSERVATION, observation_id)
+    _observation(tx, row, Draft(OBSERVATION, {}, {link.name: [Ref(target_id)]}))
 
 
 def _observation(tx: Tx, row: Any, draft: Draft) -> Updated:
