@@ -62,6 +62,7 @@ PROVED_BY: dict[str, tuple[str, ...]] = {
         f"{SENSING}/multi-datastream/constraints",
     ),
     "test_sta_data_array": (f"{SENSING}/data-array/data-array",),
+    "test_sta_batch": (f"{SENSING}/batch-request/batch-request",),
     "test_staplus_core": (f"{STAPLUS}/core",),
     "test_staplus_write": (f"{STAPLUS}/create", f"{STAPLUS}/update", f"{STAPLUS}/delete"),
 }

@@ -19,7 +19,7 @@ import msgspec
 from twinstack.core.errors import InvalidInput
 from twinstack.sensorthings.model import BY_NAME, OBSERVATION, EntityType
 from twinstack.sensorthings.options import Expand, Options
-from twinstack.sensorthings.reading import Part
+from twinstack.sensorthings.reading import Chunk
 from twinstack.sensorthings.store.types import dumps
 from twinstack.sensorthings.versions import ApiVersion
 
@@ -43,7 +43,7 @@ class Format:
         self.base = base
         self._separator = ""
 
-    def begin(self, first: Part) -> str:
+    def begin(self, first: Chunk) -> str:
         return f'{{{self._count(first)}"value":['
 
     def rows(self, texts: Sequence[str]) -> str:
@@ -59,7 +59,7 @@ class Format:
         separator, self._separator = self._separator, ","
         return separator + text
 
-    def _count(self, first: Part) -> str:
+    def _count(self, first: Chunk) -> str:
         return "" if first.count is None else f'"{self.version.count}":{first.count},'
 
     def _link(self, next_link: str | None) -> str:
@@ -96,7 +96,7 @@ class DataArray(Format):
         self._groups: dict[tuple[str, bytes], _Group] = {}
         self._head = ""
 
-    def begin(self, first: Part) -> str:
+    def begin(self, first: Chunk) -> str:
         self._head = super().begin(first)
         return ""
 
@@ -164,7 +164,7 @@ class Csv(Format):
         self._columns = list(_columns(entity, options, version, "", ()))
         super().__init__(entity, _flat(entity, options, version), version, base)
 
-    def begin(self, first: Part) -> str:
+    def begin(self, first: Chunk) -> str:
         return _lines([[header for header, _ in self._columns]])
 
     def rows(self, texts: Sequence[str]) -> str:
@@ -261,7 +261,7 @@ class GeoJson(Format):
         select = (*chosen, version.self_link, *([own] if own and own not in chosen else []))
         super().__init__(entity, replace(options, select=select), version, base)
 
-    def begin(self, first: Part) -> str:
+    def begin(self, first: Chunk) -> str:
         return f'{{"type":"FeatureCollection",{self._count(first)}"features":['
 
     def rows(self, texts: Sequence[str]) -> str:

@@ -56,7 +56,7 @@ class Page:
 
 
 @dataclass(slots=True)
-class Part:
+class Chunk:
     """Entities of a set as JSON texts. `count`: of all pages, if asked for; `last`: the sort values of the last row if
     rows are left behind it."""
 
@@ -68,11 +68,16 @@ class Part:
 class Reading:
     """One read in one session. Errors: NotFound, InvalidInput."""
 
-    def __init__(self, session: Session, plans: PlanCache, signer: Signer, request: Request) -> None:
-        self.session = session
+    def __init__(self, session: Session | None, plans: PlanCache, signer: Signer, request: Request) -> None:
+        self._session = session
         self.plans = plans
         self.signer = signer
         self.request = request
+
+    @property
+    def session(self) -> Session:
+        assert self._session is not None, "this reading has no session"
+        return self._session
 
     # --- paths ------------------------------------------------------------------------------------------------------
     def resolve(self, path: ResourcePath, length: int) -> int:
@@ -114,13 +119,27 @@ class Reading:
         return self.by_id(path.entity, entity_id, options)
 
     def by_id(self, entity: EntityType, entity_id: int, options: Options = NO_OPTIONS) -> tuple[str, str]:
-        level = self._plan(("one", entity.name), options, lambda p, o: p.one(entity, o))
+        level = self._one(entity, options)
         row = self.session.first(level.statement(), {**self.request.values, PARENT: entity_id})
         if row is None:
             raise not_found(entity, entity_id)
         self.request.spend(1, 0)
         text = self._texts(level, options, [row])[0]
         return text, _etag(level, row)
+
+    def by_id_within(
+        self, connection: sa.Connection, entity: EntityType, entity_id: int, options: Options
+    ) -> tuple[str, str]:
+        """The same as a transaction sees it; nothing can be expanded."""
+        level = self._one(entity, options)
+        found = connection.execute(level.query, {**self.request.values, PARENT: entity_id}).first()
+        if found is None:
+            raise not_found(entity, entity_id)
+        row = tuple(found)
+        return level.template.texts([row], self.request.base)[0], _etag(level, row)
+
+    def _one(self, entity: EntityType, options: Options) -> Level:
+        return self._plan(("one", entity.name), options, lambda p, o: p.one(entity, o))
 
     def _plan(self, key: tuple[Hashable, ...], options: Options, make: Any) -> Level:
         shape = query_options.lift(options, self.request.values)
@@ -129,7 +148,7 @@ class Reading:
         return self.plans.get(cache_key, lambda: make(self.plans.planner(version), shape))  # type: ignore[no-any-return]
 
     # --- sets -------------------------------------------------------------------------------------------------------
-    def part(self, path: ResourcePath, options: Options, *, rows: int, after: Sequence[Any] | None = None) -> Part:
+    def chunk(self, path: ResourcePath, options: Options, *, rows: int, after: Sequence[Any] | None = None) -> Chunk:
         """Up to `rows` entities of the set at the end of a path, those behind the sort values `after`."""
         values = self.request.values
         step = path.last
@@ -149,7 +168,7 @@ class Reading:
         count = self._count(level, values) if after is None else None
         page = self._page(level, options, values, rows, after)
         last = [page.rows[-1][index] for index in level.key_indexes] if page.more else None
-        return Part(self._texts(level, options, page.rows), count, last)
+        return Chunk(self._texts(level, options, page.rows), count, last)
 
     def _count(self, level: Level, values: Values) -> int | None:
         if level.count is None:

@@ -19,9 +19,9 @@ from twinstack.sensorthings.calls import Call
 from twinstack.sensorthings.formats import Format
 from twinstack.sensorthings.keyset import Signer
 from twinstack.sensorthings.options import Options
-from twinstack.sensorthings.reading import Part, next_link
+from twinstack.sensorthings.reading import Chunk, next_link
 
-Read = Callable[[int, Sequence[Any] | None], Awaitable[Part]]
+Read = Callable[[int, Sequence[Any] | None], Awaitable[Chunk]]
 """`read(rows, after)`: at most `rows` entities, those behind the sort values `after` (None: from the start)."""
 
 
@@ -48,7 +48,7 @@ async def answer_of_set(call: Call, options: Options, form: Format, signer: Sign
 
 
 async def _parts(
-    part: Part,
+    part: Chunk,
     form: Format,
     rows_max: int | None,
     at_once: int,

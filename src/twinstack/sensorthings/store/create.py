@@ -43,6 +43,11 @@ OF_ROW = ("Datastream", "MultiDatastream", "FeatureOfInterest")
 """The links of an Observation that are columns of its row."""
 
 
+def set_parent(draft: Draft, parent: EntityType, via: Link, parent_id: int) -> None:
+    """The draft was posted to `Things(1)/Datastreams`: it belongs to that parent, whatever its body says."""
+    links.link_parent(draft, inverse(via, parent), parent_id)
+
+
 def create(tx: Tx, draft: Draft, ctx: WriteContext, inherited: int | None = None) -> Created:
     """Stores the draft; `inherited` is the system of the entity it is nested in.
 

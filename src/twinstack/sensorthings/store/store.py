@@ -16,7 +16,7 @@ from twinstack.core import limits
 from twinstack.core.errors import InvalidInput, TwinstackError
 from twinstack.core.instances import Instances
 from twinstack.sensorthings import validate
-from twinstack.sensorthings.model import OBSERVATION, EntityType, Link, inverse
+from twinstack.sensorthings.model import OBSERVATION, EntityType, Link
 from twinstack.sensorthings.store import (
     apps,
     archiving,
@@ -24,7 +24,6 @@ from twinstack.sensorthings.store import (
     copies,
     create,
     delete,
-    links,
     observations,
     outbox,
     register,
@@ -118,7 +117,7 @@ class Store:
         draft = validate.parse_create(entity, body, ctx.version)
         if parent is not None:
             link = via or next(link for link in parent[0].links if link.many and link.target == entity.name)
-            links.link_parent(draft, inverse(link, parent[0]), parent[1])
+            create.set_parent(draft, parent[0], link, parent[1])
         if entity is OBSERVATION and (row := self._plain(draft, ctx)) is not None:
             return self._writer.submit(Job(None, [row], finish=_created))
         return self.write(lambda tx: _following(tx, lambda: create.create(tx, draft, ctx)))
@@ -165,6 +164,13 @@ class Store:
             done.add_done_callback(lambda write: None if write.exception() else self._sweep())
         return done
 
+    def change_set(self, work: Callable[[Tx], T]) -> Write[T]:
+        """`work` creates, updates and deletes entities as one (`create.create`, `update.update`, `delete.delete`): all
+        of it is stored or nothing."""
+        done = self.write(lambda tx: _following(tx, lambda: work(tx)))
+        done.add_done_callback(lambda write: None if write.exception() else self._sweep())
+        return done
+
     def _sweep(self) -> None:
         """Deletes hidden rows slice by slice, between other writes."""
         try:
@@ -188,8 +194,7 @@ class Store:
         if len(rows) > limits.STORE_REQUEST_ROWS_MAX:
             raise InvalidInput(f"{len(rows)} rows are too many for one request.", fix="Send them in parts.")
         if ctx is not None and (ctx.system is not None or ctx.writable is not None):
-            ids = sorted({row.datastream_id for row in rows})
-            return self.write(lambda tx: _insert_checked(tx, rows, ids, ctx, partial=partial))
+            return self.write(lambda tx: insert_checked(tx, rows, ctx, partial=partial))
         return self._writer.submit(Job(None, rows, partial=partial))
 
     # --- systems and apps -------------------------------------------------------------------------------------------
@@ -368,11 +373,10 @@ def _following(tx: Tx, work: Callable[[], T]) -> T:
     return result
 
 
-def _insert_checked(
-    tx: Tx, rows: Sequence[NewObservation], ids: list[int], ctx: WriteContext, *, partial: bool
-) -> list[Outcome]:
+def insert_checked(tx: Tx, rows: Sequence[NewObservation], ctx: WriteContext, *, partial: bool) -> list[Outcome]:
+    """Stores rows of Datastreams that `ctx` may write, within a transaction; otherwise as `insert_observations`."""
     refused: dict[int, TwinstackError] = {}
-    for datastream_id in ids:
+    for datastream_id in sorted({row.datastream_id for row in rows}):
         try:
             create.check_writable(tx, [datastream_id], ctx)
         except TwinstackError as error:
