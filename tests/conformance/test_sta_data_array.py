@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from sensorthings_api import Api, whole_thing
+from test_sta_multi_datastream import mast
 
 REQUIREMENTS = ("data-array/data-array",)
 URL = "http://twin.example:1908/v1.1"
@@ -208,3 +209,28 @@ async def test_more_rows_than_one_request_may_have_are_413(api: Api, monkeypatch
     row = ["2026-02-01T00:00:00Z", 1.5]
     assert (await api.send("POST", "/CreateObservations", json=[array(1, [row] * 2)])).status_code == 201
     assert (await api.send("POST", "/CreateObservations", json=[array(1, [row] * 2), array()])).status_code == 413
+
+
+# --- MultiDatastream ------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("version", ["v1.0", "v1.1"])
+async def test_data_arrays_of_multi_datastreams(api: Api, version: str) -> None:
+    at = Api(api.client, version)
+    await at.post("/Things", whole_thing("A", 1))
+    await at.post("/Things", mast())
+    cells = ["phenomenonTime", "result"]
+    rows = [["2026-02-01T00:00:00Z", [1.5, 270]], ["2026-02-01T00:00:01Z", [1.5]], ["2026-02-01T00:00:02Z", 1]]
+    body = [
+        {"MultiDatastream": {"@iot.id": 2}, "components": cells, "dataArray": rows},
+        {"MultiDatastream": {"@iot.id": 1}, "components": cells, "dataArray": rows[:1]},
+        {"Datastream": {"@iot.id": 2}, "components": cells, "dataArray": rows[:1]},
+        {"Datastream": {"@iot.id": 1}, "components": cells, "dataArray": [["2026-02-01T00:00:00Z", 3]]},
+    ]
+    answer = await at.send("POST", "/CreateObservations", json=body)
+    assert [text == "error" for text in answer.json()] == [False, True, True, True, True, False]
+    first, second = (await at.get("/Observations?$resultFormat=dataArray&$select=result"))["value"]
+    assert first["Datastream@iot.navigationLink"].endswith("/Datastreams(1)")
+    assert first["dataArray"] == [[0.0], [3]]
+    assert second["MultiDatastream@iot.navigationLink"].endswith("/MultiDatastreams(2)")
+    assert second["dataArray"] == [[[1.5, 270]]]
+    both = {**body[3], "MultiDatastream": {"@iot.id": 2}}
+    assert (await at.send("POST", "/CreateObservations", json=[both])).status_code == 400

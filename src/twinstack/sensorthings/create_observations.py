@@ -11,7 +11,7 @@ from typing import Any
 
 from twinstack.core import limits
 from twinstack.core.errors import InvalidInput, RecordTooLarge, TwinstackError
-from twinstack.sensorthings.model import OBSERVATION, ByColumn, Version
+from twinstack.sensorthings.model import MULTI_DATASTREAM, OBSERVATION, ByColumn, Version
 from twinstack.sensorthings.store.observations import Outcome
 from twinstack.sensorthings.store.types import dumps
 from twinstack.sensorthings.store.values import NewObservation
@@ -77,7 +77,8 @@ def _array(number: int, item: Any, version: Version) -> tuple[Cells, list[Any]]:
     rows = item.get("dataArray")
     if not isinstance(rows, list):
         raise InvalidInput(f"{where} has no array 'dataArray'.", fix="Send an array of rows.")
-    return _reader(parse_id(stream["@iot.id"]), _components(where, item.get("components"))), rows
+    multi = streams[0] == MULTI_DATASTREAM.name
+    return _reader(parse_id(stream["@iot.id"]), multi, _components(where, item.get("components"))), rows
 
 
 def _components(where: str, given: Any) -> list[str]:
@@ -97,7 +98,7 @@ def _components(where: str, given: Any) -> list[str]:
     return names
 
 
-def _reader(datastream_id: int, names: list[str]) -> Cells:
+def _reader(datastream_id: int, multi: bool, names: list[str]) -> Cells:
     """Makes a row of its cells."""
     place = {name: n for n, name in enumerate(names)}
     time_at, result_at = place["phenomenonTime"], place["result"]
@@ -120,7 +121,7 @@ def _reader(datastream_id: int, names: list[str]) -> Cells:
             extra = {name: property_value(OBSERVATION, _PROPERTIES[name], value) for name, value in given}
             if "validTime" in extra:
                 extra["validTime"] = list(extra["validTime"])
-        return NewObservation(datastream_id, t, result, t_end, result_time, feature_id, extra or None)
+        return NewObservation(datastream_id, t, result, t_end, result_time, feature_id, extra or None, multi=multi)
 
     return read
 

@@ -64,20 +64,13 @@ def _paths(entities: list[EntityType], version: ApiVersion) -> Json:
             "post": _create(f"A new {entity.name}", entity, tag),
         }
         paths[address] = {"parameters": [_parameter("id")], **_entity(entity, tag)}
-        for link in entity.links:
-            target = BY_NAME[link.target]
-            if target.set_name in version.sets and _has(entity, link, version):
-                paths[f"{address}/{link.name}"] = {"parameters": [_parameter("id")], **_linked(entity, link, tag)}
+        for link in entity.links_of(version.version):
+            paths[f"{address}/{link.name}"] = {"parameters": [_parameter("id")], **_linked(entity, link, tag)}
         for p in entity.properties_of(version.version):
             answer = _ok({"type": "object", "properties": {p.name: _property(p)}})
             get = _operation(f"{p.name} alone", {**answer, "204": {"description": "It is null."}}, tag, "404")
             paths[f"{address}/{p.name}"] = {"parameters": [_parameter("id")], "get": get}
     return paths
-
-
-def _has(entity: EntityType, link: Link, version: ApiVersion) -> bool:
-    since = getattr(link, "since", "1.0")
-    return bool(since <= version.version) and entity.link(link.name) is not None
 
 
 def _entity(entity: EntityType, tag: list[str]) -> Json:
@@ -261,13 +254,12 @@ def _is_grouped(entity: EntityType) -> bool:
 def _read(entity: EntityType, version: ApiVersion) -> Json:
     properties: Json = {version.id: _ID, version.self_link: {"type": "string"}}
     properties |= {p.name: _property(p) for p in entity.properties_of(version.version)}
-    for link in entity.links:
-        if BY_NAME[link.target].set_name in version.sets and _has(entity, link, version):
-            target = _ref(link.target)
-            properties[f"{link.name}{version.navigation_link}"] = {"type": "string"}
-            properties[link.name] = (
-                {"type": "array", "items": target} if link.many else {"anyOf": [target, {"type": "null"}]}
-            )
+    for link in entity.links_of(version.version):
+        target = _ref(link.target)
+        properties[f"{link.name}{version.navigation_link}"] = {"type": "string"}
+        properties[link.name] = (
+            {"type": "array", "items": target} if link.many else {"anyOf": [target, {"type": "null"}]}
+        )
     return {"type": "object", "properties": properties}
 
 
@@ -277,12 +269,11 @@ def _write(entity: EntityType, version: ApiVersion, *, new: bool) -> Json:
     for p in entity.properties_of(version.version):
         if not p.computed:
             properties[p.name] = _property(p, null=not p.mandatory or p.type is PropertyType.RESULT)
-            if new and p.mandatory:
+            if new and p.mandatory and p.default is None:
                 required.append(p.name)
-    for link in entity.links:
-        if BY_NAME[link.target].set_name in version.sets and _has(entity, link, version):
-            target = {"anyOf": [_ref("Link"), _ref(f"{link.target}Create")]} if new else _ref("Link")
-            properties[link.name] = {"type": "array", "items": target} if link.many else target
+    for link in entity.links_of(version.version):
+        target = {"anyOf": [_ref("Link"), _ref(f"{link.target}Create")]} if new else _ref("Link")
+        properties[link.name] = {"type": "array", "items": target} if link.many else target
     schema: Json = {"type": "object", "properties": properties}
     if required:
         schema["required"] = required

@@ -99,7 +99,8 @@ class ChangeSetWork:
         path, entity = call.path, call.path.entity
         draft = validate.parse_create(entity, observations.decode(call.body or b""), call.version.version)
         if path.last.link is not None:
-            create.set_parent(draft, path.steps[-2].entity, path.last.link, _resolve(tx, path, len(path.steps) - 1))
+            parent_id = _resolve(tx, path, len(path.steps) - 1)
+            create.set_parent(draft, path.steps[-2].entity, parent_id, path.last.link)
         return Done(call, entity, create.create(tx, draft, self.context(call)).id)
 
     def _create_observations(self, tx: Tx, call: Call) -> Done:

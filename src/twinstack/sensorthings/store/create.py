@@ -43,9 +43,11 @@ OF_ROW = ("Datastream", "MultiDatastream", "FeatureOfInterest")
 """The links of an Observation that are columns of its row."""
 
 
-def set_parent(draft: Draft, parent: EntityType, via: Link, parent_id: int) -> None:
-    """The draft was posted to `Things(1)/Datastreams`: it belongs to that parent, whatever its body says."""
-    links.link_parent(draft, inverse(via, parent), parent_id)
+def set_parent(draft: Draft, parent: EntityType, parent_id: int, via: Link | None) -> None:
+    """The draft was posted to `Things(1)/Datastreams`: it belongs to that parent, whatever its body says; `via` is the
+    parent's link to it, where it has several of that type."""
+    link = via or next(link for link in parent.links if link.many and link.target == draft.entity.name)
+    links.link_parent(draft, inverse(link, parent), parent_id)
 
 
 def create(tx: Tx, draft: Draft, ctx: WriteContext, inherited: int | None = None) -> Created:

@@ -116,8 +116,7 @@ class Store:
         """
         draft = validate.parse_create(entity, body, ctx.version)
         if parent is not None:
-            link = via or next(link for link in parent[0].links if link.many and link.target == entity.name)
-            create.set_parent(draft, parent[0], link, parent[1])
+            create.set_parent(draft, *parent, via)
         if entity is OBSERVATION and (row := self._plain(draft, ctx)) is not None:
             return self._writer.submit(Job(None, [row], finish=_created))
         return self.write(lambda tx: _following(tx, lambda: create.create(tx, draft, ctx)))
