@@ -31,6 +31,11 @@ def _position_sqlite(element: Position, compiler: Any, **kw: Any) -> str:
     return f"instr({compiler.process(element.clauses, **kw)})"
 
 
+@compiles(Position, "postgresql")
+def _position_postgresql(element: Position, compiler: Any, **kw: Any) -> str:
+    return f"strpos({compiler.process(element.clauses, **kw)})"
+
+
 class CalendarPart(FunctionElement[int]):
     """year, month or day (UTC) of an instant in microseconds since 1970."""
 
@@ -46,7 +51,15 @@ class CalendarPart(FunctionElement[int]):
 
 @compiles(CalendarPart, "sqlite")
 def _calendar_sqlite(element: CalendarPart, compiler: Any, **kw: Any) -> str:
-    us = compiler.process(element.clauses, **kw)
+    us = f"({compiler.process(element.clauses, **kw)})"  # of any precedence
     # Integer division cuts towards zero; minus one second for a negative fraction makes it a floor.
     seconds = f"({us} / 1000000 - ({us} % 1000000 < 0))"
     return f"CAST(strftime({_FORMATS[element.part]}, {seconds}, 'unixepoch') AS INTEGER)"
+
+
+@compiles(CalendarPart, "postgresql")
+def _calendar_postgresql(element: CalendarPart, compiler: Any, **kw: Any) -> str:
+    us = compiler.process(element.clauses, **kw)
+    # Whole seconds by a floor, as above: a double would round the last microsecond of a year into the next one.
+    time = f"to_timestamp(floor(CAST({us} AS numeric) / 1000000)) AT TIME ZONE 'UTC'"
+    return f"CAST(extract({element.part} FROM {time}) AS integer)"

@@ -13,6 +13,9 @@ from sqlalchemy.sql.functions import FunctionElement
 from twinstack.query.sql import Type, Value
 from twinstack.query.sqlfunctions import compared
 from twinstack.query.sqlgeo import Shape
+from twinstack.sensorthings.store.prepared import in_ids
+
+__all__ = ["JsonMember", "ResultText", "in_ids", "json_instant", "json_value"]
 
 Part = Literal["key", "null", "number", "text", "boolean", "whole", "json", "rank", "order"]
 """What is asked of a member: its sort key (SQLite), whether it is null or missing, its value when it has that type,
@@ -141,9 +144,3 @@ def json_value(column: sa.ColumnElement[Any], keys: tuple[str, ...]) -> Value:
 def json_instant(column: sa.ColumnElement[Any], keys: tuple[str, ...]) -> JsonMember:
     """A member that holds microseconds since 1970 UTC."""
     return JsonMember("whole", sa.type_coerce(column, sa.Text()), keys)
-
-
-def in_ids(column: sa.ColumnElement[Any], parameter: str) -> sa.ColumnElement[bool]:
-    """`column` is in the JSON array of ids that one parameter holds: one SQL text for any number of ids."""
-    rows = sa.func.json_each(sa.bindparam(parameter, type_=sa.Text())).table_valued("value", name=parameter)
-    return column.in_(sa.select(rows.c.value))

@@ -14,7 +14,7 @@ import pytest
 
 from twinstack.query.sql import NOW
 from twinstack.sensorthings.bounds import Request
-from twinstack.sensorthings.connections import Session
+from twinstack.sensorthings.connections import SqliteSession
 from twinstack.sensorthings.keyset import Signer
 from twinstack.sensorthings.options import CURSOR, parse_query
 from twinstack.sensorthings.paths import parse_path
@@ -59,18 +59,20 @@ class Stand:
         """The answer; what it asked of the database stands in `plans`."""
         stand = self
 
-        class Recorder(Session):
+        class Recorder(SqliteSession):
             def each(self, statement: Any, values: Any) -> Any:
                 stand.explain(statement, values)
                 return super().each(statement, values)
 
-        session = Recorder(self.connection, (Exception,))
-        session._deadline = float("inf")
+        session = Recorder(self.engine)
         request = Request(V11, "http://x/v1.1", {NOW: 0})
         reading = Reading(session, self.plan_cache, SIGNER, request)
         parsed = parse_path(path, V11)
         options = parse_query(quote(query, "$=&").encode(), parsed.entity, V11)
-        return reading.many(parsed, options, f"http://x/v1.1{path}")
+        with session.snapshot():
+            answer = reading.many(parsed, options, f"http://x/v1.1{path}")
+        session.close()
+        return answer
 
     def explain(self, statement: Any, values: Any) -> None:
         cursor = self.connection.cursor()
@@ -86,12 +88,14 @@ class Stand:
             count += 1
             return False
 
-        session = Session(self.connection, (Exception,))
-        self.connection.set_progress_handler(step, 10)
+        session = SqliteSession(self.engine)
         request = Request(V11, "http://x/v1.1", {NOW: 0})
         parsed = parse_path(path, V11)
         options = parse_query(quote(query, "$=&").encode(), parsed.entity, V11)
-        Reading(session, self.plan_cache, SIGNER, request).many(parsed, options, "http://x")
+        with session.snapshot():
+            session._connection.set_progress_handler(step, 10)
+            Reading(session, self.plan_cache, SIGNER, request).many(parsed, options, "http://x")
+        session.close()
         return count
 
 
