@@ -89,9 +89,7 @@ def _collect(consumer: ck.Consumer, pid: int, seconds: float) -> Latency:
         if not end or time.monotonic() < begin:
             cpu = _cpu_s(pid)
             continue
-        found.extend(
-            (now_s - decode(m.value()).sent.timestamp()) * 1_000 for m in messages if m.error() is None
-        )
+        found.extend((now_s - decode(m.value()).sent.timestamp()) * 1_000 for m in messages if m.error() is None)
     spent = _cpu_s(pid) - cpu
     p50, p99 = np.percentile(found, [50, 99])
     return Latency(float(p50), float(p99), spent / seconds)
