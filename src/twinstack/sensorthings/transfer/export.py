@@ -44,9 +44,7 @@ def export(
         _write(out, [header])
         counts: dict[str, int] = {}
         for table in layout.sections(move=move, system=one is not None):
-            for page in _pages(connection, table, one):
-                counts[table.name] = counts.get(table.name, 0) + len(page)
-                _write(out, [{table.name: layout.to_json(table, row)} for row in page])
+            counts |= _section(connection, out, table, one)
         done = 0
         for observations in _observations(connection, one):
             _write(out, [{layout.OBSERVATION: row} for row in observations])
@@ -54,8 +52,19 @@ def export(
             if progress is not None:
                 progress(done, total)
         counts[layout.OBSERVATION] = done
+        for table in layout.sections_behind():
+            counts |= _section(connection, out, table, one)
         _write(out, [{layout.END: counts}])
     return counts
+
+
+def _section(connection: sa.Connection, out: IO[bytes], table: sa.Table, system_id: int | None) -> dict[str, int]:
+    """Writes the rows of a table; how many, when there are any."""
+    count = 0
+    for page in _pages(connection, table, system_id):
+        count += len(page)
+        _write(out, [{table.name: layout.to_json(table, row)} for row in page])
+    return {table.name: count} if count else {}
 
 
 def _write(out: IO[bytes], lines: list[Any]) -> None:

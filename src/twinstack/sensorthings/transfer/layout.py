@@ -1,4 +1,5 @@
 """What stands in an export, derived from the tables: sections in the order of their references, and who refers to whom.
+What refers to Observations stands behind them.
 
 docs/export.md is the format's description; `FORMAT` counts its changes.
 """
@@ -36,14 +37,28 @@ _APPS = ("app", "app_revision", "app_source")
 # Made again by the import from what stands in other tables.
 _DERIVED = ("datastream_stat", "datastream_feature", "dead_datastream", "entity_name", "observation_chunk")
 # References without a foreign key.
-_MORE_REFERENCES = {"copy_of": None, "datastream_id": "datastream", "feature_id": "feature"}
+_MORE_REFERENCES = {
+    "copy_of": None,
+    "datastream_id": "datastream",
+    "feature_id": "feature",
+    "observation_id": OBSERVATION,
+    "subject_id": OBSERVATION,
+    "object_id": OBSERVATION,
+}
+# What refers to Observations, and what refers to that.
+_BEHIND = ("relation", "group_observation", "group_relation")
 
 
 def sections(*, move: bool, system: bool) -> list[sa.Table]:
-    """The tables of an export, all but `observation`, which is last. `system`: those of one system only."""
-    left_out = {OBSERVATION, *MOVED, *_DERIVED, *(_APPS if system else ())}
+    """The tables of an export before its Observations. `system`: those of one system only."""
+    left_out = {OBSERVATION, *MOVED, *_DERIVED, *_BEHIND, *(_APPS if system else ())}
     ordered = [table for table in tables.metadata.sorted_tables if table.name not in left_out]
     return [tables.BY_NAME[name] for name in MOVED] + ordered if move else ordered
+
+
+def sections_behind() -> list[sa.Table]:
+    """The tables of an export behind its Observations."""
+    return [tables.BY_NAME[name] for name in _BEHIND]
 
 
 def references(table: sa.Table) -> dict[str, str]:
