@@ -71,7 +71,10 @@ class Entities:
             wanted = {row[name] for row in rows if row.get(name) is not None}
             if not wanted or target == table.name:
                 continue
-            known = self._known(tx, target, wanted)
+            if target == layout.OBSERVATION:
+                known = self._transfer.known_observations(tx.connection, wanted)
+            else:
+                known = self._transfer.known(tx.connection, target, wanted)
             for row in result:
                 if row.get(name) is None:
                     continue
@@ -82,14 +85,6 @@ class Entities:
                     )
                 row[name] = known[str(row[name])]
         return result
-
-    def _known(self, tx: Tx, target: str, wanted: set[int]) -> dict[str, int]:
-        if target != layout.OBSERVATION:
-            return self._transfer.known(tx.connection, target, wanted)
-        found: dict[str, int] = {}
-        for i in wanted:  # Observations are known by runs of ids
-            found |= {str(theirs): ours for theirs, ours in self._transfer.known_range(tx.connection, i, i).items()}
-        return found
 
     def _twin(self, tx: Tx, table: sa.Table, row: Row) -> int | None:
         """A row of this store that is the same thing: by the name that must be unique, or by what it hangs on."""
@@ -153,7 +148,8 @@ class Entities:
         for row in rows:
             if table is not tables.app and "app_uid" in row and not self._has_app(tx, row["app_uid"]):
                 continue  # its app has the name of one that is here
-            stored += tx.connection.execute(insert_or_ignore(tx.connection, table), row).rowcount
+            insert = insert_or_ignore(tx.connection, table).execution_options(preserve_rowcount=True)
+            stored += tx.connection.execute(insert, row).rowcount
         return stored, len(rows) - stored
 
     def _has_app(self, tx: Tx, uid: str) -> bool:
