@@ -38,7 +38,8 @@ def store(request: pytest.FixtureRequest, migrated: Path, tmp_path: Path) -> Ite
         yield opened
         opened.close()
         return
-    database: EmptiedDatabase = request.getfixturevalue("postgres_database")
+    # "postgis" is asked for by the tests of geo functions.
+    database: EmptiedDatabase = request.getfixturevalue(f"{request.param}_database")
     database.empty()
     opened = open_store(database.url, clock=Clock())
     yield opened
@@ -73,8 +74,17 @@ class EmptiedDatabase:
 
 
 @pytest.fixture(scope="session")
-def postgres_database(postgres_server: PostgresServer, postgres_template: str) -> EmptiedDatabase:
+def postgresql_database(postgres_server: PostgresServer, postgres_template: str) -> EmptiedDatabase:
     return EmptiedDatabase(postgres_server.url(postgres_server.create(postgres_template)))
+
+
+@pytest.fixture(scope="session")
+def postgis_database(postgres_server: PostgresServer, postgres_template: str) -> EmptiedDatabase:
+    name = postgres_server.create(postgres_template)
+    if not postgres_server.run("SELECT 1 FROM pg_available_extensions WHERE name = 'postgis'", name):
+        pytest.skip("SKIPPED POSTGIS: not installed (apt-get install postgresql-15-postgis-3)")
+    postgres_server.run("CREATE EXTENSION postgis", name)
+    return EmptiedDatabase(postgres_server.url(name))
 
 
 @pytest.fixture
