@@ -17,7 +17,7 @@ from sqlalchemy.engine import Dialect
 
 from twinstack.core.errors import InvalidInput
 from twinstack.query import sql
-from twinstack.query.sqlgeo import LookUp, look_ups
+from twinstack.query.sqlgeo import LookUp, has_postgis, look_ups
 from twinstack.query.tree import Path
 from twinstack.sensorthings import joins
 from twinstack.sensorthings.fields import properties_of
@@ -116,7 +116,8 @@ class Level:
 def _look_ups(query: sa.Select[Any], dialect: Dialect) -> list[tuple[LookUp, Statement | None]]:
     if dialect.name == "sqlite":
         return []
-    return [(one, None if one.places is None else compile_sql(one.places, dialect)) for one in look_ups(query)]
+    found = look_ups(query, postgis=has_postgis(dialect))
+    return [(one, None if one.places is None else compile_sql(one.places, dialect)) for one in found]
 
 
 class Planner:
