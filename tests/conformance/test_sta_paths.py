@@ -4,7 +4,6 @@ import pytest
 from sensorthings_api import Api, thing, whole_thing
 
 from twinstack.sensorthings.model import ENTITY_TYPES
-from twinstack.sensorthings.versions import VERSIONS
 
 REQUIREMENTS = ("resource-path/resource-path-to-entities",)
 
@@ -18,12 +17,6 @@ async def test_the_service_root_lists_the_sets_with_addresses_that_work(api: Api
         assert item["url"] == f"http://twin.example:1908/{version}/{item['name']}"
         await api.get(item["url"])
     assert ("serverSettings" in root) == (version == "v1.1")
-
-
-async def test_server_settings_list_what_is_proven(api: Api) -> None:
-    conformance = (await api.get(""))["serverSettings"]["conformance"]
-    assert conformance == list(VERSIONS["v1.1"].conformance or ())
-    assert all(uri.startswith("http://www.opengis.net/spec/") for uri in conformance)
 
 
 async def test_json_is_answered_whatever_accept_says(api: Api) -> None:

@@ -50,7 +50,7 @@ class Reads:
             return work(self.reading(call, session))
 
         if short:
-            return self._readers.here(in_session)
+            return await self._readers.soon(in_session)
         return await self._readers.apart(in_session, partial(asgi.gone, call.receive))
 
     async def resolve(self, call: Call, length: int) -> int:

@@ -129,7 +129,9 @@ def _observation(tx: Tx, row: Any, draft: Draft) -> Updated:
     result = values["result"] if "result" in values else result_value(row.result, row.kind, row.extra)
     stream = aggregates.streams(tx.connection, [datastream_id])[datastream_id]
     observations.check_result(stream, result)
-    columns["result"], columns["kind"], columns["extra"] = result_columns(result, extra or None, multi=stream.multi)
+    columns["result"], columns["kind"], columns["extra"] = result_columns(
+        result, extra or None, texts_apart=tx.texts_apart, multi=stream.multi
+    )
     linked = _add_links(tx, row, draft)
     columns = rows.changed_columns(row, columns)
     if not columns:

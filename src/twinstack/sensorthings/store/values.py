@@ -35,9 +35,10 @@ class NewObservation(NamedTuple):
 
 
 def result_columns(
-    value: Any, extra: dict[str, Any] | None, *, multi: bool = False
+    value: Any, extra: dict[str, Any] | None, *, texts_apart: bool = False, multi: bool = False
 ) -> tuple[Any, str | None, dict[str, Any] | None]:
-    """`(result, kind, extra)` of a JSON value; `multi`: of a MultiDatastream's Observation."""
+    """`(result, kind, extra)` of a JSON value. `texts_apart`: the column holds numbers only; `multi`: of a
+    MultiDatastream's Observation."""
     if multi:
         return None, MULTI, {**(extra or {}), "result": value}
     if type(value) is float:
@@ -51,7 +52,7 @@ def result_columns(
             return value, "i", extra
         return _double(value), "j", {**(extra or {}), "result": value}
     if isinstance(value, str):
-        return value, "s", extra
+        return (None, "s", {**(extra or {}), "result": value}) if texts_apart else (value, "s", extra)
     return None, "j", {**(extra or {}), "result": value}
 
 
