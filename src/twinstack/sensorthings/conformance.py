@@ -39,6 +39,7 @@ PROVED_BY: dict[str, tuple[str, ...]] = {
         f"{SENSING}/request-data/pagination",
     ),
     "test_sta_filter": (f"{SENSING}/request-data/filter", f"{SENSING}/request-data/built-in-filter-operations"),
+    "test_sta_filter_geo": (f"{SENSING}/request-data/built-in-query-functions",),
     "test_sta_create": (
         f"{SENSING}/create-update-delete/create-entity",
         f"{SENSING}/create-update-delete/link-to-existing-entities",

@@ -147,7 +147,8 @@ class Reading:
         version = self.request.version
         cache_key = (*key, version.segment, shape)
         level: Level = self.plans.get(cache_key, lambda: make(self.plans.planner(version), shape))
-        look_up(self.session, level, self.request.values)
+        if self._session is not None:
+            look_up(self._session, level, self.request.values)
         return level
 
     # --- sets -------------------------------------------------------------------------------------------------------

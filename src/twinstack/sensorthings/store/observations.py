@@ -172,7 +172,7 @@ def _store(
     for new_id, (row, value) in zip(new_ids, accepted, strict=True):
         datastream_id, t, given, t_end, result_time, feature_id, more, ts_id, _ = row
         stream = touched[datastream_id] = known[datastream_id]
-        result, kind, extra = result_columns(given, more, texts_apart=texts_apart, multi=stream.multi)
+        result, kind, extra = result_columns(given, more, multi=stream.multi, texts_apart=texts_apart)
         rows.append((new_id, t, result, datastream_id, feature_id, t_end, result_time, kind, extra and dumps(extra)))
         stream.add(new_id, row)
         if feature_id is not None:

@@ -196,7 +196,7 @@ class Store:
         if len(rows) > limits.STORE_REQUEST_ROWS_MAX:
             raise InvalidInput(f"{len(rows)} rows are too many for one request.", fix="Send them in parts.")
         if ctx is not None and (ctx.system is not None or ctx.writable is not None):
-            ids = {row.datastream_id for row in rows}
+            ids = sorted({row.datastream_id for row in rows})
             return self.write(lambda tx: insert_checked(tx, rows, ctx, partial=partial), locks=ids)
         return self._writer.submit(Job(None, rows, partial=partial))
 

@@ -130,7 +130,7 @@ def _observation(tx: Tx, row: Any, draft: Draft) -> Updated:
     stream = aggregates.streams(tx.connection, [datastream_id])[datastream_id]
     observations.check_result(stream, result)
     columns["result"], columns["kind"], columns["extra"] = result_columns(
-        result, extra or None, texts_apart=tx.texts_apart, multi=stream.multi
+        result, extra or None, multi=stream.multi, texts_apart=tx.texts_apart
     )
     linked = _add_links(tx, row, draft)
     columns = rows.changed_columns(row, columns)

@@ -35,10 +35,10 @@ class NewObservation(NamedTuple):
 
 
 def result_columns(
-    value: Any, extra: dict[str, Any] | None, *, texts_apart: bool = False, multi: bool = False
+    value: Any, extra: dict[str, Any] | None, *, multi: bool = False, texts_apart: bool = False
 ) -> tuple[Any, str | None, dict[str, Any] | None]:
-    """`(result, kind, extra)` of a JSON value. `texts_apart`: the column holds numbers only; `multi`: of a
-    MultiDatastream's Observation."""
+    """`(result, kind, extra)` of a JSON value; `multi`: of a MultiDatastream's Observation; `texts_apart`: the column
+    holds numbers only."""
     if multi:
         return None, MULTI, {**(extra or {}), "result": value}
     if type(value) is float:
