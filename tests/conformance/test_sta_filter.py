@@ -115,6 +115,8 @@ THINGS: list[tuple[str, list[int]]] = [
     ("Datastreams/Observations/result eq 1 or name eq 'Lamp'", [1, 3]),
     ("Datastreams/id eq null", [3, 4]),
     ("Datastreams/Sensor/name eq 'Fridge sensor' and Locations/name eq 'Fridge place'", [2]),
+    ("(Datastreams/id eq 1 or Locations/id eq 2) and Datastreams/name ne 'x' and Locations/name ne 'x'", [1, 2]),
+    ("Datastreams/id eq 1 and Locations/id eq 2", []),
     ("Locations/location/coordinates eq null", [3, 4]),
     ("Datastreams/Observations/id gt 0", [1]),
 ]

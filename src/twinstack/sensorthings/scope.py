@@ -25,6 +25,7 @@ from twinstack.sensorthings.store import tables
 from twinstack.sensorthings.versions import ApiVersion
 
 JOINS_MAX = 16
+_Names = tuple[str, ...]
 _PLACES = frozenset({"location", "feature", "observedArea"})
 
 
@@ -55,38 +56,52 @@ class Scope:
     def from_clause(self) -> sa.FromClause:
         """The entity's table with the joins of to-one paths; asked for when all conditions are made."""
         clause: sa.FromClause = self.table
-        for stat, on in self._hops(many=False):
+        for stat, on in self._hops():
             clause = clause.outerjoin(stat, on)
         return clause
 
-    def _hops(self, *, many: bool) -> list[tuple[Alias, Condition]]:
-        hops: list[tuple[Alias, Condition]] = []
-        owners = [(self.table, False), *((j.alias, j.many) for j in self._joined.values())]
-        for path, joined in self._joined.items():
-            if joined.many is many and path:
-                hops += joined.hops
-        hops += [self._stat[owner.name] for owner, is_many in owners if is_many is many and owner.name in self._stat]
-        return hops
+    def _hops(self, roots: set[_Names] | None = None) -> list[tuple[Alias, Condition]]:
+        """The joins of to-one paths; or those of the paths that begin with one of `roots`."""
+        joined = {path: j for path, j in self._joined.items() if self._belongs(path, roots)}
+        hops = [hop for j in joined.values() for hop in j.hops]
+        owners = [j.alias for j in joined.values()] + ([self.table] if roots is None else [])
+        return hops + [self._stat[owner.name] for owner in owners if owner.name in self._stat]
+
+    def _belongs(self, path: _Names, roots: set[_Names] | None) -> bool:
+        root = self._root(path)
+        return root is None if roots is None else root in roots
+
+    def _root(self, path: _Names) -> _Names | None:
+        """The path as far as its first to-many link."""
+        ways = (path[:n] for n in range(1, len(path) + 1))
+        return next((way for way in ways if self._joined[way].many), None)
 
     def condition(self, expr: Expr) -> list[Condition]:
         """The conditions of a filter. Errors: InvalidInput."""
         plain: list[Condition] = []
-        grouped: list[Condition] = []
+        groups: list[tuple[set[_Names], list[Condition]]] = []
         for part in expr.operands if isinstance(expr, tree.Chain) and expr.op == "and" else (expr,):
             self._used = set()
             condition = sql.condition(part, self.resolve)
-            many = any(self._joined[path].many for path in self._used)
-            (grouped if many else plain).append(condition)
-        if grouped:
-            source: sa.FromClause = sa.select(sa.literal(1).label("one")).subquery(f"{self._name}_one")
-            for target, on in self._hops(many=True):
-                source = source.outerjoin(target, on)
-            inner = sa.select(sa.literal(1)).select_from(source).where(*grouped)
-            plain.append(inner.correlate_except(*self._tables_of(many=True)).exists())
-        return plain
+            roots = {root for path in self._used if (root := self._root(path)) is not None}
+            if not roots:
+                plain.append(condition)
+                continue
+            # Conditions that share a path speak of one entity; paths that share none need no pairs of their rows.
+            conditions = [condition]
+            for known in [group for group in groups if group[0] & roots]:
+                groups.remove(known)
+                roots, conditions = roots | known[0], [*known[1], *conditions]
+            groups.append((roots, conditions))
+        return plain + [self._exists(n, roots, conditions) for n, (roots, conditions) in enumerate(groups)]
 
-    def _tables_of(self, *, many: bool) -> list[Alias]:
-        return [target for target, _ in self._hops(many=many)]
+    def _exists(self, n: int, roots: set[_Names], conditions: list[Condition]) -> Condition:
+        source: sa.FromClause = sa.select(sa.literal(1).label("one")).subquery(f"{self._name}_one{n}")
+        hops = self._hops(roots)
+        for target, on in hops:
+            source = source.outerjoin(target, on)
+        inner = sa.select(sa.literal(1)).select_from(source).where(*conditions)
+        return inner.correlate_except(*(target for target, _ in hops)).exists()
 
     def order(self, expr: Expr) -> list[tuple[sa.ColumnElement[Any], bool]]:
         """Sort keys of an `$orderby` expression, each with its nullability; intervals sort by their start."""
