@@ -74,6 +74,7 @@ class Platform:
             return topics_read(store, new.text, new.sources, new.target)
 
         apps = Apps(store, shared, systems, check, address, token if settings.embedded else None)
+        apps.load()  # whoever asks at `ready` sees them all
         live = Live(shared, lambda system: descriptions(store, system))
         live.start()
 
