@@ -21,8 +21,10 @@ from twinstack.bridges.replay import replay
 from twinstack.bridges.topics import specs_of
 from twinstack.core.errors import Conflict
 from twinstack.core.instances import load_instances
+from twinstack.core.settings import load
 from twinstack.log.seam import OutRecord
 from twinstack.log.topics import ensure_topics
+from twinstack.platform.systems import Systems
 from twinstack.sensorthings.model import DATASTREAM, OBSERVATION
 from twinstack.sensorthings.store import NewObservation, WriteContext, dead_letters, open_store, outbox, tables
 from twinstack.streams.catalogue import Datastream, SystemCatalogue
@@ -423,6 +425,20 @@ def test_meta_carries_full_entities_and_tombstones(s):
         wait_for(lambda: b'"new"' in latest(STATION)[s.key("q0").encode()])
         s.store.delete(DATASTREAM, s.ids["q0"], LAB).result()
         wait_for(lambda: latest(CAR)[s.key("q0").encode()] is None)
+
+
+def test_a_meta_topic_that_was_lost_is_filled_again(s):
+    """As at the first start on another log: apps know a Datastream only from there."""
+
+    def latest():
+        return {key: value for key, value, _ in s.records(f"{CAR}.meta")}
+
+    with InProcess(s, Publisher):
+        known = wait_for(lambda: len(found := latest()) == 3 and found)
+    s.log.admin().delete_topics([f"{CAR}.meta"])
+    Systems(s.store, s.log.admin(), load({}).settings).repair()
+    with InProcess(s, Publisher):
+        wait_for(lambda: latest() == known)
 
 
 def test_a_store_put_back_from_a_backup_sends_rather_twice_than_never(s):

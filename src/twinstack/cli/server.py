@@ -214,7 +214,7 @@ def _print(topic: str, value: bytes, as_json: bool) -> None:
         who = f"{kind} {source.get('name', identity)}"
     parts = (
         line.get("time"),
-        line.get("level"),
+        str(line.get("level") or "-").lower(),
         topic.removesuffix(".log"),
         who,
         line.get("event"),

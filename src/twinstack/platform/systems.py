@@ -115,12 +115,16 @@ class Systems:
         existing = self._admin.topics()
         rows = self._store.systems()
         broken = [row for row in rows if row.state in ("creating", "degraded")]
+        silent = []
         for row in rows:
             missing = [topic for topic in _parsed(row).topics if topic not in existing]
             if row.state == "ready" and missing:
                 log.warning("%s lost %s: made again, empty", row.name, ", ".join(missing))
                 broken.append(self._move(row, "degraded"))
+                silent += [row] if f"{row.name}.meta" in missing else []
         self._make_topics(broken)
+        if silent:  # apps know a Datastream only from `.meta`
+            self._store.write(lambda tx: systems.publish_again(tx, silent)).result()
         for row in broken:
             self._move(row, "ready")
 
