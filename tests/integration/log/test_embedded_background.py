@@ -264,7 +264,7 @@ def test_a_defect_in_a_step_does_not_end_the_others(
     open_log: Callable[..., EmbeddedLog], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Sessions, retention and joining go on; the defect stands in the log of the server."""
-    log = open_log()
+    log = open_log(background=True)
     calls: list[int] = []
     done = threading.Event()
 
