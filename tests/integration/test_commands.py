@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -224,3 +225,32 @@ def test_doctor_is_0_when_all_is_well_and_7_when_not(up: Server, tmp_path: Path)
     away = run("doctor", "--data", str(tmp_path / "new"), TWINSTACK_LOG="localhost:1")
     assert away.returncode == 7
     assert "fix: " in away.stdout
+
+
+def test_after_kafka_start_commands_find_that_kafka(tmp_path: Path) -> None:
+    """No server runs and nothing names a log: what else could be meant? Only as long as it runs."""
+    folder = tmp_path / ".local" / "share" / "twinstack" / "kafka"
+    folder.mkdir(parents=True)
+    port = free_port()
+    node = subprocess.Popen(
+        [sys.executable, "-c", "input()", str(folder / "node-1" / "server.properties")], stdin=subprocess.PIPE
+    )
+    nodes = [{"id": 1, "port": port, "controller_port": free_port(), "pid": node.pid}]
+    cluster = {"cluster_id": "t", "profile": "small", "extra": {}, "nodes": nodes}
+    (folder / "cluster.json").write_text(json.dumps(cluster))
+    arguments = ("topics", "list", "--data", str(tmp_path / "none"))
+    try:
+        assert f"No Kafka broker answers at 127.0.0.1:{port}" in run(*arguments, HOME=str(tmp_path)).stderr
+    finally:
+        node.kill()
+        node.wait()
+    assert "No server answers at localhost:" in run(*arguments, HOME=str(tmp_path)).stderr
+
+
+def test_what_a_user_does_wrong_first_is_explained() -> None:
+    systems = ("is.iceland.w.Stations", "is.iceland.w.Services")
+    unquoted = run(
+        "app", "run", "--stream-name", "s", "--source-system", *systems, "--filter-logic", "SELECT", "a", "b"
+    )
+    assert unquoted.returncode == 2
+    assert "Put it in quotes of the shell" in unquoted.stderr
