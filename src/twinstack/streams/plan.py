@@ -12,8 +12,15 @@ from twinstack.core.errors import InvalidName, QueryError
 from twinstack.query import streamsql
 from twinstack.query.streamsql import STAR, CheckedQuery, Query, SourceRef
 from twinstack.query.streamsql.catalogue import METADATA
+from twinstack.query.streamsql.checked import columns_of
+from twinstack.query.streamsql.match import matching
+from twinstack.query.tokens import Span
 from twinstack.streams.catalogue import Catalogue, Datastream
+from twinstack.streams.derived import Derived, Targets, derived_streams
 from twinstack.streams.filter import Filter
+from twinstack.streams.operator import Operator
+from twinstack.streams.projection import Projection
+from twinstack.streams.sources import Reader
 from twinstack.streams.spec import AppSpec
 from twinstack.streams.view import EVERYTHING, View
 
@@ -36,6 +43,8 @@ class Plan:
     checked: CheckedQuery
     sources: tuple[SourcePlan, ...]
     catalogue: Catalogue
+    inputs: tuple[Datastream, ...] = ()
+    """The Datastreams that the sources are known to have."""
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -50,21 +59,59 @@ class Plan:
     @property
     def reads_metadata(self) -> bool:
         """Whether a record's Datastream must be known to judge it."""
-        read = self.checked.columns.union(*(source.view.columns for source in self.sources))
-        return bool(read & frozenset(METADATA))
+        return bool(self._read_columns & frozenset(METADATA))
+
+    @property
+    def _read_columns(self) -> frozenset[str]:
+        own = self.checked.columns | _columns_of_items(self.checked)
+        return own.union(*(source.view.columns for source in self.sources))
+
+    @property
+    def derived(self) -> list[Derived]:
+        """The Datastreams at the target that the app writes to."""
+        return derived_streams(self.checked, matching_inputs(self.checked, self.inputs))
 
     def operator(
         self, *, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
-    ) -> Filter:
-        return Filter(
-            self.spec,
-            self.checked,
+    ) -> Operator:
+        checked = self.checked
+        columns = checked.columns | _columns_of_items(checked)
+        reader = self._reader(columns, clock, sleep)
+        if checked.output is None:
+            return Filter(self.spec, checked, reader)
+        return Projection(self.spec, checked, reader, self.targets())
+
+    def targets(self) -> Targets:
+        target = self.spec.target
+        return Targets(target, self.spec.name, self.catalogue.snapshot([target])[target])
+
+    def _reader(self, columns: frozenset[str], clock: Callable[[], float], sleep: Callable[[float], None]) -> Reader:
+        read = columns.union(*(source.view.columns for source in self.sources))
+        return Reader(
             [(source.topic, source.system, source.view) for source in self.sources],
             self.catalogue,
-            reads_metadata=self.reads_metadata,
+            columns,
+            # Whether a record's Datastream must be known to judge it.
+            reads_metadata=bool(read & frozenset(METADATA)),
             clock=clock,
             sleep=sleep,
         )
+
+
+def _columns_of_items(checked: CheckedQuery) -> frozenset[str]:
+    if checked.output is None:
+        return frozenset()
+    items = (checked.output.result, *checked.output.parameters)
+    return frozenset[str]().union(*(columns_of(item.term) for item in items))
+
+
+def matching_inputs(checked: CheckedQuery, inputs: Sequence[Datastream]) -> list[Datastream]:
+    """The Datastreams of the inputs whose records can pass the condition."""
+    catalogue = _as_columns(inputs)
+    if checked.join is not None:
+        return list(inputs)
+    wanted = {stream.full_name for stream in matching(checked.where, catalogue)}
+    return [stream for stream in inputs if stream.full_name in wanted]
 
 
 def make_plan(
@@ -89,7 +136,13 @@ def make_plan(
         if not seen:
             raise
         checked = streamsql.check(query, _as_columns(datastreams, seen))
-    return Plan(spec, checked, sources, catalogue)
+    _refuse_stateful(query, checked)
+    return Plan(spec, checked, sources, catalogue, tuple(datastreams))
+
+
+def _refuse_stateful(query: Query, checked: CheckedQuery) -> None:
+    if checked.is_stateful:
+        raise query.source.error("Joins, windows and PREV are not in this version.", Span(0, 6), fix="Use WHERE alone.")
 
 
 def _sources(spec: AppSpec, query: Query) -> list[SourceRef]:

@@ -46,6 +46,10 @@ class Counters:
     dead: int = 0
     arithmetic: int = 0
     """Conditions whose value was NULL because of an overflow or a division by zero."""
+    null_keys: int = 0
+    """Records whose key is NULL: they pair with nothing."""
+    null_results: int = 0
+    """Results that were NULL: they make no Observation."""
     commits: int = 0
     aborts: int = 0
     rate_in: float = 0.0
