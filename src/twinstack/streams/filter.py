@@ -14,7 +14,7 @@ from twinstack.core import limits
 from twinstack.log.seam import Batch, Headers
 from twinstack.query.streamsql import CheckedQuery, Columns, compile_columns
 from twinstack.streams.headers import SOURCE_SUFFIX, TS_ID, TS_META, TS_SOURCE, app_header
-from twinstack.streams.letters import DeadLetters, Fault
+from twinstack.streams.letters import DeadLetters
 from twinstack.streams.operator import Output, Stateless
 from twinstack.streams.sources import Mask, Read, Reader
 from twinstack.streams.spec import AppSpec
@@ -43,8 +43,7 @@ class Filter(Stateless):
         chosen = np.flatnonzero(passed).tolist()
         if chosen:
             self._forward(read, chosen, output)
-        if read.faults:
-            output.letters = self._letters.letters(batch, sorted(read.faults))
+        output.letters = self._letters.of(read)
         return output
 
     def _judge(self, columns: Columns, rows: Mask | None, output: Output) -> Mask:
@@ -59,8 +58,7 @@ class Filter(Stateless):
         if max(map(len, forwarded)) > FORWARD_BYTES_MAX:  # type: ignore[arg-type]  # poison never passes
             large = [i for i in chosen if len(values[i] or b"") > FORWARD_BYTES_MAX]
             message = f"The record is too large for the target's topic: at most {FORWARD_BYTES_MAX} bytes fit."
-            if read.source.view.own:
-                read.faults.extend(Fault(i, "size", message) for i in large)
+            read.blame(large, "size", message)
             chosen = sorted(set(chosen).difference(large))
             forwarded = [values[i] for i in chosen]
         context = read.source.context

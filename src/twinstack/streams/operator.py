@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from twinstack.log.seam import Batch, Headers, OutRecord, TopicPartition
+from twinstack.streams.state import Saved
 
 
 @dataclass(slots=True)
@@ -44,9 +45,13 @@ class Operator(Protocol):
         """The compacted topic of its state, None for an operator without one."""
         ...
 
-    def restore(self, partition: int, records: Mapping[bytes, bytes], offsets: Mapping[TopicPartition, int]) -> None:
-        """Takes the state of a partition, before anything else. `offsets` are the group's committed ones.
-        Errors: CorruptState."""
+    @property
+    def wants_silence(self) -> bool:
+        """Whether `quiet` is of use."""
+        ...
+
+    def restore(self, partition: int, saved: Saved) -> None:
+        """Takes the state of a partition, before anything else. Errors: CorruptState."""
         ...
 
     def process(self, batch: Batch) -> Output:
@@ -81,11 +86,12 @@ class Stateless:
     """The part of an operator that one without state has."""
 
     state_topic: str | None = None
+    wants_silence = False
     watermark_us: int | None = None
     state_rows = 0
     state_bytes = 0
 
-    def restore(self, partition: int, records: Mapping[bytes, bytes], offsets: Mapping[TopicPartition, int]) -> None:
+    def restore(self, partition: int, saved: Saved) -> None:
         """There is nothing to restore."""
 
     def proceed(self) -> Output:

@@ -10,7 +10,7 @@ from twinstack.log.seam import Batch
 from twinstack.query.streamsql import CheckedQuery, compile_columns
 from twinstack.streams.derived import Targets, single_group
 from twinstack.streams.headers import SOURCE_SUFFIX, TS_ID, TS_SOURCE, app_header
-from twinstack.streams.letters import DeadLetters, Fault
+from twinstack.streams.letters import DeadLetters
 from twinstack.streams.making import MADE_BYTES_MAX, Items, ident_maker, observation
 from twinstack.streams.operator import Output, Stateless
 from twinstack.streams.rows import take
@@ -49,8 +49,7 @@ class Projection(Stateless):
             results, parameters, arithmetic = self._items(columns)
             output.arithmetic += arithmetic
             self._make(read, there, results, parameters, output)
-        if read.faults:
-            output.letters = self._letters.letters(batch, sorted(read.faults))
+        output.letters = self._letters.of(read)
         return output
 
     def _make(
@@ -71,9 +70,8 @@ class Projection(Stateless):
                 continue
             value = observation(times[i], result_times[i], results[i], datastream, parameters[i])
             if len(value) > MADE_BYTES_MAX:
-                if read.source.view.own:
-                    message = f"What was made of the record is too large: at most {MADE_BYTES_MAX} bytes fit."
-                    read.faults.append(Fault(place, "size", message))
+                message = f"What was made of the record is too large: at most {MADE_BYTES_MAX} bytes fit."
+                read.blame([place], "size", message)
                 continue
             source = prefixes[read.codes[place]] + idents[i] + SOURCE_SUFFIX
             output.values.append(value)

@@ -65,6 +65,10 @@ class Read:
             self._derived(place) if ident is None else ident for ident, place in zip(claimed, chosen, strict=True)
         ], metas
 
+    def blame(self, places: Sequence[int], error: str, message: str) -> None:
+        """These records fail: they passed the view, so also those of a foreign source are told."""
+        self.faults.extend(Fault(place, error, message) for place in places)
+
     def _derived(self, place: int) -> bytes:
         batch = self.batch
         if self.source.view.own:

@@ -1,4 +1,4 @@
-"""The state topic of a stage, `ts.<app>.<rev>.<stage>.state` (compacted): partition p has what task `<stage>.<p>` holds.
+"""The state topic of a stage, `ts.<app>.<rev>.<stage>.state` (compacted): partition p has the state of its keys.
 
 Keys `k/` and `b/` are the operator's; `m` is the last record of each transaction: next offsets and how far event time
 has come. Restoring ends when the position has reached the end that was asked for, never by counting: markers and
@@ -99,6 +99,7 @@ def _saved(topic: str, records: dict[bytes, bytes], fingerprint: str) -> Saved:
         raise CorruptState(f"The state on '{topic}' cannot be read: {error}.", fix="Deploy the app again.") from None
     if meta.fingerprint != fingerprint:
         raise CorruptState(
-            f"The state on '{topic}' belongs to another text.", fix="Deploy it as a new revision, or under another name."
+            f"The state on '{topic}' belongs to another text.",
+            fix="Deploy it as a new revision, or under another name.",
         )
     return Saved(meta, records)
