@@ -32,6 +32,7 @@ from twinstack.core import limits
 
 Array = npt.NDArray[Any]
 Integers = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 LEFT, RIGHT = 0, 1
 BEGINNING_US = -(2**62)
@@ -256,7 +257,7 @@ class Previous:
     too). `elapsed_us`: the time between, 1 where not valid. `values`: the previous record's columns.
     """
 
-    valid: npt.NDArray[np.bool_]
+    valid: Mask
     elapsed_us: Integers
     values: Mapping[str, Array]
 
