@@ -144,6 +144,7 @@ def make_plan(
         if not seen:
             raise
         checked = streamsql.check(query, *(_as_columns(side, seen) for side in streams))
+    _refuse_later(query, checked)
     return Plan(
         spec,
         checked,
@@ -152,6 +153,11 @@ def make_plan(
         tuple(tuple(side) for side in streams),
         tuple(tuple(ref.topic for ref in side) for side in read),
     )
+
+
+def _refuse_later(query: Query, checked: CheckedQuery) -> None:
+    if checked.group is not None or checked.uses_previous:
+        raise query.source.error("Windows and PREV are not in this version.", query.side.span, fix="Use WHERE alone.")
 
 
 def _sources(spec: AppSpec, query: Query, side: Side) -> list[SourceRef]:

@@ -28,7 +28,6 @@ from twinstack.streams.letters import DeadLetters
 from twinstack.streams.operator import Operator
 from twinstack.streams.operators.join import Join
 from twinstack.streams.operators.seam import Aggregate, JoinPlan, WindowPlan, source_code
-from twinstack.streams.operators.window import Window
 from twinstack.streams.plan import Plan
 from twinstack.streams.settle import Maker, SettlePlan, Settler
 from twinstack.streams.split import AT, RESULT_TIME, TIME, SidePlan, SplitPlan, Splitter
@@ -169,7 +168,7 @@ class Stages:
             maker,
         )
 
-    def _operator_maker(self, checked: CheckedQuery) -> Callable[[], Join | Window]:
+    def _operator_maker(self, checked: CheckedQuery) -> Callable[[], Join]:
         if checked.join is not None:
             join = JoinPlan(kind=checked.join.kind, within_us=checked.join.within_us or limits.JOIN_WITHIN_US)
             return lambda: Join(join)
@@ -181,7 +180,7 @@ class Stages:
             clock="key" if self._has_key_clocks else "side",
             grace_us=self._grace_us,
         )
-        return lambda: Window(window)
+        raise NotImplementedError(window)
 
     def _letters(self) -> DeadLetters:
         return DeadLetters(self._plan.spec.dead_topic, self._plan.spec.revision)

@@ -364,7 +364,7 @@ class _Session:
             self._transaction.send(record)
             self._bytes += len(record.value or b"")
         if output.onward:
-            failpoints.hit("streams.task.rows_sent")
+            failpoints.hit("streams.stage.rows_sent")
 
     def _notice_silence(self) -> None:
         """Partitions that are read to their end and were silent for `idle_after`: decided here, and committed before
@@ -431,7 +431,7 @@ class _Session:
         except (*MOMENTARY, QueueFull) as error:
             raise TransactionAborted("The log took a part of the state only.", fix="Start the task again.") from error
         if records:
-            failpoints.hit("streams.task.state_sent")
+            failpoints.hit("streams.stage.state_sent")
 
     def _purge(self) -> None:
         """What stands between two stages goes once the later one has committed behind it."""

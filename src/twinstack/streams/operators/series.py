@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from twinstack.streams.operators.search import first_after, first_not_before, stretches
 from twinstack.streams.operators.seam import BEGINNING_US, END_US, Array, Block, Integers, Mask
+from twinstack.streams.operators.search import first_after, first_not_before, stretches
 from twinstack.streams.operators.table import Table
 
 UNSAVED = -1
