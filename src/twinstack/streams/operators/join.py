@@ -225,8 +225,7 @@ class Join:
         a, b = self._sides
         near = np.abs(a.time[left] - b.time[right]) <= self._plan.within_us
         left, right = left[near], right[near]
-        codes = np.unique(left * max(len(b), 1) + right)
-        left, right = codes // max(len(b), 1), codes % max(len(b), 1)
+        left, right = _distinct(left, right)
         if not self._asof and len(left):
             fresh = ~self._given(left, right)
             left, right = left[fresh], right[fresh]
@@ -279,14 +278,15 @@ class Join:
                 dead = side.time < self._settled[RIGHT]
             else:
                 done = side.done if not self._asof else np.ones(len(side), np.bool_)
-                better = side.time_after(np.arange(len(side))) < passed
-                dead = (done & better & (side.time < passed)) | (side.time < passed - self._plan.within_us)
+                dead = (done & side.followed(passed) & (side.time < passed)) | (
+                    side.time < passed - self._plan.within_us
+                )
             if dead.any():
                 side.keep(~dead)
-        recoded = self._names.keep(np.unique(np.concatenate([side.key for side in self._sides])))
+        recoded = self._names.keep([side.key for side in self._sides])
         if recoded is not None:
             for side in self._sides:
-                side.key = recoded[side.key]
+                side.recode(recoded)
         self._kept = self.rows
 
     # --- state -----------------------------------------------------------------------------------------------------
@@ -373,6 +373,17 @@ def _is_neighbour(series: Series, place: Integers, time: Integers) -> Mask:
     following = (own >= time) & (series.time_before(place) < time)
     either: Mask = previous | following
     return either
+
+
+def _distinct(left: Integers, right: Integers) -> tuple[Integers, Integers]:
+    """Each pair once, in the order of (left, right)."""
+    if not len(left):
+        return left, right
+    # Sorted, not hashed: numpy's hash of neighbouring integers meets itself.
+    width = int(right.max()) + 1
+    codes = np.sort(left * width + right)
+    codes = codes[np.flatnonzero(np.diff(codes, prepend=-1))]
+    return codes // width, codes % width
 
 
 def _ranges(start: Integers, count: Integers) -> Integers:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-import pytest
 from feeds import Feed, feeds
 from hypothesis import given, settings
 from hypothesis import strategies as st
