@@ -14,7 +14,7 @@ from twinstack.streams.operators.table import Table
 UNSAVED = -1
 INDEX_BYTES = 40
 """Of one row: key, time, row number, flags here; source, offset and chunk are columns of the table."""
-LOOKUP_COST = 16
+LOOKUP_COST = 64
 """A search costs about as much as counting so many rows."""
 _SOURCE, _OFFSET, _CHUNK = "\0source", "\0offset", "\0chunk"
 
@@ -163,11 +163,12 @@ class Series:
     def set_chunk(self, place: Integers, chunk: int) -> None:
         self.table.column(_CHUNK)[self.row[place]] = chunk
 
-    def block(self, place: Integers, names: Sequence[bytes]) -> Block:
-        """The rows at these places; `names` has the key of each code."""
+    def block(self, place: Integers, names: Sequence[bytes], keys: Sequence[bytes | None] | None = None) -> Block:
+        """The rows at these places; `names` has the key of each code, unless the keys are known."""
         values: dict[str, Any] = self.table.take(self.row[place])
         source, offset, _ = values.pop(_SOURCE), values.pop(_OFFSET), values.pop(_CHUNK)
-        keys = [names[code] for code in self.key[place].tolist()]
+        if keys is None:
+            keys = list(map(names.__getitem__, self.key[place].tolist()))
         return Block(keys, self.time[place], source, offset, values)
 
 
