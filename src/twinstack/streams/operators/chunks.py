@@ -39,9 +39,10 @@ class Chunks:
 
     def worn(self, alive: Sequence[Integers]) -> tuple[list[int], list[int]]:
         """`alive`: the chunk of each row that is held, of all sides. Which chunks are empty, and which to rewrite."""
-        held = np.concatenate(alive)
-        numbers, counts = np.unique(held[held >= 0], return_counts=True)
-        left = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+        base = min(self._rows, default=0)
+        held = np.concatenate(alive) - base
+        counts = np.bincount(held[held >= 0]).tolist()
+        left = {base + place: count for place, count in enumerate(counts) if count}
         empty = [seq for seq in self._rows if seq not in left]
         sparse = {seq for seq, count in left.items() if ALIVE_MIN * count < self._rows[seq]}
         small = [seq for seq in left if self._bytes[seq] < SMALL_BYTES]

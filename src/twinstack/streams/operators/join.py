@@ -131,6 +131,8 @@ class Join:
         if sum(int(event.count.sum()) for event in found) > limit:
             until = self._shortened(found, until, limit)
             found = self._events(until)
+        if not self._asof:
+            found.extend(self._next_of_new(side, letters) for side in SIDES)
         places = [self._candidates(event, letters) for event in found]
         pairs = self._pairs(
             np.concatenate([left for left, _ in places]), np.concatenate([right for _, right in places])
@@ -145,7 +147,6 @@ class Join:
         found = [self._previous(LEFT, until[RIGHT])]
         if not self._asof:
             found.append(self._previous(RIGHT, until[LEFT]))
-            found.extend(self._next_of_new(side) for side in SIDES)
             found.extend(self._next(side, until[1 - side]) for side in SIDES)
         return found
 
@@ -158,7 +159,7 @@ class Join:
         place, found = place[found >= 0], found[found >= 0]
         return _Event(side, mine.time[place], place, found, np.ones(len(place), np.int64))
 
-    def _next_of_new(self, side: int) -> _Event:
+    def _next_of_new(self, side: int, letters: list[Letters]) -> _Event:
         """The next of the rows of `side` that came when the other side had been settled beyond it."""
         mine, other = self._sides[side], self._sides[1 - side]
         settled = self._settled[1 - side]
@@ -170,10 +171,15 @@ class Join:
         if len(mine) > limits.FAN_OUT_MAX:
             low, high = self._waiting(side, found)
             low = np.maximum(low, mine.first_later(other.key[found], other.time[found] - self._plan.within_us - 1))
-            few = (high - low <= limits.FAN_OUT_MAX) | (place == high - 1)
+            crowded = high - low > limits.FAN_OUT_MAX
+            # A letter only when these rows made it a crowd, not for each that comes to it.
+            came = np.concatenate([[0], np.cumsum(mine.new)])
+            fresh = crowded & (high - low - (came[high] - came[low]) <= limits.FAN_OUT_MAX)
+            if fresh.any():
+                letters.append(Letters(FAN_OUT, 1 - side, other.block(np.unique(found[fresh]), self._names.texts)))
+            few = ~crowded | (place == high - 1)
             place, found = place[few], found[few]
-        # Sure since long: no part of what a later watermark could put off.
-        return _Event(side, np.full(len(place), BEGINNING_US), place, found, np.ones(len(place), np.int64))
+        return _Event(side, mine.time[place], place, found, np.ones(len(place), np.int64))
 
     def _next(self, side: int, until: int) -> _Event:
         """The rows of `side` whose next is a row of the other side that its own watermark passed now."""
@@ -225,13 +231,13 @@ class Join:
         a, b = self._sides
         near = np.abs(a.time[left] - b.time[right]) <= self._plan.within_us
         left, right = left[near], right[near]
-        codes = np.unique(left * max(len(b), 1) + right)
-        left, right = codes // max(len(b), 1), codes % max(len(b), 1)
+        left, right = _distinct(left, right)
         if not self._asof and len(left):
             fresh = ~self._given(left, right)
             left, right = left[fresh], right[fresh]
         names = self._names.texts
-        return Pairs(a.block(left, names), b.block(right, names))
+        block = a.block(left, names)
+        return Pairs(block, b.block(right, names, block.keys))
 
     def _given(self, left: Integers, right: Integers) -> Mask:
         """Whether each pair was given with the watermarks before this call."""
@@ -258,9 +264,7 @@ class Join:
         """The oldest rows of both sides leave."""
         times = np.concatenate([side.time for side in self._sides])
         leaving = len(times) - allowed
-        cut = int(np.partition(times, leaving)[leaving]) if leaving < len(times) else int(times.max()) + 1
-        if not (times < cut).any():
-            cut += 1
+        cut = int(np.partition(times, leaving - 1)[leaving - 1]) + 1
         for number, side in enumerate(self._sides):
             old = side.time < cut
             if old.any():
@@ -279,14 +283,15 @@ class Join:
                 dead = side.time < self._settled[RIGHT]
             else:
                 done = side.done if not self._asof else np.ones(len(side), np.bool_)
-                better = side.time_after(np.arange(len(side))) < passed
-                dead = (done & better & (side.time < passed)) | (side.time < passed - self._plan.within_us)
+                dead = (done & side.followed(passed) & (side.time < passed)) | (
+                    side.time < passed - self._plan.within_us
+                )
             if dead.any():
                 side.keep(~dead)
-        recoded = self._names.keep(np.unique(np.concatenate([side.key for side in self._sides])))
+        recoded = self._names.keep([side.key for side in self._sides])
         if recoded is not None:
             for side in self._sides:
-                side.key = recoded[side.key]
+                side.recode(recoded)
         self._kept = self.rows
 
     # --- state -----------------------------------------------------------------------------------------------------
@@ -298,12 +303,13 @@ class Join:
     def changes(self) -> dict[bytes, bytes | None]:
         self._collect()
         changes: dict[bytes, bytes | None] = {}
-        empty, sparse = self._chunks.worn([side.chunk() for side in self._sides])
+        chunks = [side.chunk() for side in self._sides]
+        empty, sparse = self._chunks.worn(chunks)
         changes.update(self._chunks.drop([*empty, *sparse]))
         blocks: dict[int, Block] = {}
         places: dict[int, Integers] = {}
         for number, side in enumerate(self._sides):
-            chunk = side.chunk()
+            chunk = chunks[number]
             unsaved = np.flatnonzero((chunk == UNSAVED) | np.isin(chunk, sparse) if sparse else chunk == UNSAVED)
             if len(unsaved):
                 # In the order of arrival: what came together often leaves together, and with it whole chunks.
@@ -373,6 +379,17 @@ def _is_neighbour(series: Series, place: Integers, time: Integers) -> Mask:
     following = (own >= time) & (series.time_before(place) < time)
     either: Mask = previous | following
     return either
+
+
+def _distinct(left: Integers, right: Integers) -> tuple[Integers, Integers]:
+    """Each pair once, in the order of (left, right)."""
+    if not len(left):
+        return left, right
+    # Sorted, not hashed: numpy's hash of neighbouring integers meets itself.
+    width = int(right.max()) + 1
+    codes = np.sort(left * width + right)
+    codes = codes[np.flatnonzero(np.diff(codes, prepend=-1))]
+    return codes // width, codes % width
 
 
 def _ranges(start: Integers, count: Integers) -> Integers:

@@ -26,11 +26,15 @@ class Names:
     def codes(self, keys: Sequence[bytes | None]) -> Integers:
         return np.fromiter(map(self._codes.__getitem__, keys), np.int64, len(keys))
 
-    def keep(self, used: Integers) -> Integers | None:
-        """Forgets codes that are not `used` (sorted, each once) when most are not. None, or the new code of each old
-        one; their order stays."""
-        if len(self.texts) < 2 * len(used) + 1024:
+    def keep(self, codes: Sequence[Integers]) -> Integers | None:
+        """Forgets codes that are in none of `codes` when most are not. None, or the new code of each old one; their
+        order stays."""
+        if len(self.texts) < 2 * max(map(len, codes)) + 1024:
             return None
+        flags = np.zeros(len(self.texts), np.bool_)
+        for some in codes:
+            flags[some] = True
+        used = np.flatnonzero(flags)
         new = np.full(len(self.texts), -1, np.int64)
         new[used] = np.arange(len(used))
         self.texts[:] = [self.texts[code] for code in used.tolist()]

@@ -58,17 +58,16 @@ def unpack_integers(packed: Sequence[Any], n: int) -> Integers:
 def pack_column(values: Array) -> list[Any]:
     """[kind, content]; objects that are all of one type of number become that type."""
     if values.dtype == np.object_:
-        values = as_values(values.tolist())
+        items = values.tolist()
+        kinds = set(map(type, items))
+        if kinds == {str} or kinds == {bytes}:
+            return _pack_texts("s" if str in kinds else "b", items)
+        values = as_values(items)
     if values.dtype == np.float64:
         return ["f", values.astype("<f8", copy=False).tobytes()]
     if values.dtype == np.int64:
         return ["i", pack_integers(values)]
-    items = values.tolist()
-    if all(isinstance(item, str) for item in items):
-        return _pack_texts("s", items)
-    if all(isinstance(item, bytes) for item in items):
-        return _pack_texts("b", items)
-    return ["o", [normal(item) for item in items]]
+    return ["o", [normal(item) for item in values.tolist()]]
 
 
 def unpack_column(packed: Sequence[Any], n: int) -> Array:
@@ -94,11 +93,11 @@ def unpack_bytes(content: Any, n: int) -> list[bytes]:
 
 def _pack_texts(kind: str, items: Sequence[Any]) -> list[Any]:
     """[kind, [texts, codes]], codes None where few texts repeat (ids): then there is one text an item."""
-    distinct = {item: code for code, item in enumerate(dict.fromkeys(items))}
+    distinct = list(dict.fromkeys(items))
     if 2 * len(distinct) > len(items):
         return [kind, [items, None]]
-    codes = np.fromiter(map(distinct.__getitem__, items), np.int64, len(items))
-    return [kind, [list(distinct), pack_integers(codes)]]
+    code = dict(zip(distinct, range(len(distinct)), strict=True))
+    return [kind, [distinct, pack_integers(np.fromiter(map(code.__getitem__, items), np.int64, len(items)))]]
 
 
 def _unpack_texts(kind: str, content: Any, n: int) -> Array:

@@ -14,6 +14,8 @@ from twinstack.streams.operators.table import Table
 UNSAVED = -1
 INDEX_BYTES = 40
 """Of one row: key, time, row number, flags here; source, offset and chunk are columns of the table."""
+LOOKUP_COST = 64
+"""A search costs about as much as counting so many rows."""
 _SOURCE, _OFFSET, _CHUNK = "\0source", "\0offset", "\0chunk"
 
 
@@ -29,6 +31,7 @@ class Series:
         self.row = np.empty(0, np.int64)
         self.new = np.empty(0, np.bool_)
         self.done = np.empty(0, np.bool_)
+        self._starts: Integers | None = None
 
     def __len__(self) -> int:
         return len(self.time)
@@ -64,10 +67,21 @@ class Series:
         was_new = np.ones(total, np.bool_)
         was_new[old] = self.new
         self.done, self.new = done, was_new
+        self._starts = None
+
+    def _stretches(self, key: Integers) -> tuple[Integers, Integers]:
+        """Where the rows of each key begin and end."""
+        if self._starts is None and len(key) * LOOKUP_COST < len(self):
+            return stretches(self.key, key)
+        if self._starts is None:
+            self._starts = np.zeros((int(self.key[-1]) + 2 if len(self) else 1), np.int64)
+            np.cumsum(np.bincount(self.key), out=self._starts[1:])
+        low = self._starts.take(key, mode="clip")
+        return low, self._starts.take(key + 1, mode="clip")
 
     def _places(self, key: Integers, time: Integers, source: Integers, offset: Integers) -> Integers:
         """Before which of the rows here each sorted row belongs."""
-        low, high = stretches(self.key, key)
+        low, high = self._stretches(key)
         first = first_not_before(self.time, time, low, high)
         ties = (first < high) & (self.time.take(first, mode="clip") == time) if len(self) else np.zeros(0, np.bool_)
         if ties.any():
@@ -91,18 +105,18 @@ class Series:
 
     def last_not_after(self, key: Integers, time: Integers) -> Integers:
         """The place of the last row of each key that is not later than the time, -1 if there is none."""
-        low, high = stretches(self.key, key)
+        low, high = self._stretches(key)
         after = first_after(self.time, time, low, high)
         return np.where(after > low, after - 1, -1)
 
     def first_later(self, key: Integers, time: Integers) -> Integers:
         """The place of the first row of each key that is later than the time, or the place behind the key's last."""
-        low, high = stretches(self.key, key)
+        low, high = self._stretches(key)
         return first_after(self.time, time, low, high)
 
     def first_not_before(self, key: Integers, time: Integers) -> Integers:
         """The place of the first row of each key that is not earlier than the time, -1 if there is none."""
-        low, high = stretches(self.key, key)
+        low, high = self._stretches(key)
         first = first_not_before(self.time, time, low, high)
         return np.where(first < high, first, -1)
 
@@ -118,10 +132,22 @@ class Series:
         same = (after < len(self)) & (self.key.take(after, mode="clip") == self.key[place])
         return np.where(same, self.time.take(after, mode="clip"), END_US)
 
+    def followed(self, before: int) -> Mask:
+        """Which rows have a row of their key behind them that is earlier than `before`."""
+        made = np.zeros(len(self), np.bool_)
+        made[:-1] = (self.key[1:] == self.key[:-1]) & (self.time[1:] < before)
+        return made
+
+    def recode(self, codes: Integers) -> None:
+        """New codes of the keys, in the same order."""
+        self.key = codes[self.key]
+        self._starts = None
+
     def keep(self, alive: Mask) -> None:
         """Drops the other rows; the table follows when half of it is dead."""
         self.key, self.time, self.row = self.key[alive], self.time[alive], self.row[alive]
         self.new, self.done = self.new[alive], self.done[alive]
+        self._starts = None
         if 2 * len(self) <= self.table.n:
             # In the order of arrival, in which rows are read together later too.
             order = np.argsort(self.row)
@@ -137,11 +163,12 @@ class Series:
     def set_chunk(self, place: Integers, chunk: int) -> None:
         self.table.column(_CHUNK)[self.row[place]] = chunk
 
-    def block(self, place: Integers, names: Sequence[bytes]) -> Block:
-        """The rows at these places; `names` has the key of each code."""
+    def block(self, place: Integers, names: Sequence[bytes], keys: Sequence[bytes | None] | None = None) -> Block:
+        """The rows at these places; `names` has the key of each code, unless the keys are known."""
         values: dict[str, Any] = self.table.take(self.row[place])
         source, offset, _ = values.pop(_SOURCE), values.pop(_OFFSET), values.pop(_CHUNK)
-        keys = [names[code] for code in self.key[place].tolist()]
+        if keys is None:
+            keys = list(map(names.__getitem__, self.key[place].tolist()))
         return Block(keys, self.time[place], source, offset, values)
 
 
