@@ -116,3 +116,38 @@ class Targets:
             if known is not None and len(self._made) < limits.APP_LOG_KEYS_MAX:
                 self._made[group] = found
         return found
+
+
+def instances_of(app: str, description: str, text: str, derived: Sequence[Derived]) -> dict[str, Any]:
+    """An instance file of the app's Datastreams: the Thing is the app, the Sensor its query."""
+    thing = thing_name(app)
+    return {
+        "Things": {"app": {"name": thing, "description": description or f"The stream app {app}."}},
+        "Sensors": {
+            "query": {
+                "name": f"{thing} query",
+                "description": f"The query of the stream app {app}.",
+                "encodingType": "text/plain",
+                "metadata": text,
+            }
+        },
+        "Datastreams": {each.group: _instance(app, each) for each in derived},
+    }
+
+
+def _instance(app: str, each: Derived) -> dict[str, Any]:
+    return {
+        "name": each.group,
+        "description": f"{each.group}, made by the stream app {app}.",
+        "observationType": each.observation_type,
+        "unitOfMeasurement": {"name": each.unit, "symbol": each.unit, "definition": ""},
+        "properties": {"derivedFrom": list(each.sources)},
+        "Thing": "app",
+        "Sensor": "query",
+        "ObservedProperty": {
+            # Not the plain name: a property of that name of the target's own would be overwritten.
+            "name": f"{thing_name(app)}.{each.observed_property}",
+            "description": f"{each.observed_property}, as the stream app {app} makes it.",
+            "definition": "",
+        },
+    }

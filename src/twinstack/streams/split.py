@@ -24,7 +24,7 @@ from twinstack.streams.operator import Output
 from twinstack.streams.operators.keys import encode_group, encode_key
 from twinstack.streams.operators.seam import BEGINNING_US, Integers, Rows, as_values, objects
 from twinstack.streams.rows import take
-from twinstack.streams.sources import Read, Reader
+from twinstack.streams.sources import Mask, Read, Reader
 from twinstack.streams.state import Meta, Saved, meta_record
 
 TIME, RESULT_TIME = "time", "result_time"
@@ -60,6 +60,16 @@ class SplitPlan:
     fingerprint: str
     grace_us: int | None
     future_max_us: int
+
+
+@dataclass(slots=True)
+class _Timed:
+    """`good`: the records that take part; `faults`: word, message and which, of the others."""
+
+    times: Integers
+    highs: Integers
+    good: Mask
+    faults: list[tuple[str, str, Mask]]
 
 
 class _Side:
@@ -122,46 +132,58 @@ class Splitter:
     def process(self, batch: Batch) -> Output:
         read = self._reader.read(batch)
         output = Output(taken=read.taken)
-        tp = TopicPartition(batch.topic, batch.partition)
         there = np.arange(len(batch)) if read.rows is None else np.flatnonzero(read.rows)
         if len(there):
-            there, times, highs = self._in_time(read, tp, there)
-            if len(there):
-                self._split(read, tp, there, times, highs, output)
+            self._split(read, TopicPartition(batch.topic, batch.partition), there, output)
         output.letters = self._letters.of(read)
         return output
 
-    def _in_time(self, read: Read, tp: TopicPartition, there: Integers) -> tuple[Integers, Integers, Integers]:
-        """The records that take part, their event times, and the greatest event time up to and with each."""
-        column = read.columns.columns[TIME]
-        given = column.values
-        known = [given[i] for i in there.tolist()]
-        if None in known:
-            missing = [i for i, time in zip(there.tolist(), known, strict=True) if time is None]
-            read.blame(missing, "time", "The record has no phenomenonTime that can be read.")
-            there = np.array([i for i, time in zip(there.tolist(), known, strict=True) if time is not None], np.intp)
-            known = [time for time in known if time is not None]
-        times = np.array(known, np.int64)
+    def _split(self, read: Read, tp: TopicPartition, there: Integers, output: Output) -> None:
+        columns = take(read.columns, there.tolist())
+        timed = self._in_time(read, tp, columns, there)
+        passed = [self._filter(side, tp, columns, output) for side in self._sides]
+        # What no side wants moves the clock and is nobody's loss.
+        wanted = np.logical_or.reduce(passed)
+        for error, message, which in timed.faults:
+            read.blame(there[which & wanted].tolist(), error, message)
+        offsets = read.batch.offsets
+        placed = np.array([offsets[i] for i in there.tolist()], np.int64)
+        for side, passes in zip(self._sides, passed, strict=True):
+            chosen = np.flatnonzero(passes & timed.good)
+            if len(chosen):
+                self._rows(read, tp, side, columns, there, timed, placed, chosen, output)
+
+    def _filter(self, side: _Side, tp: TopicPartition, columns: Columns, output: Output) -> Mask:
+        if tp.topic not in side.plan.topics:
+            return np.zeros(columns.n, np.bool_)
+        if side.condition is None:
+            return np.ones(columns.n, np.bool_)
+        passed, arithmetic = side.condition(columns)
+        output.arithmetic += arithmetic
+        return passed
+
+    def _in_time(self, read: Read, tp: TopicPartition, columns: Columns, there: Integers) -> _Timed:
+        """Event times, the greatest one up to and with each record, and which records take no part."""
+        given = list(columns.columns[TIME].values)
+        known = np.array([time is not None for time in given], np.bool_)
+        times = np.array([0 if time is None else time for time in given], np.int64)
         stamps = read.batch.timestamps_ms
         logged = np.array([stamps[i] for i in there.tolist()], np.int64) * 1000
-        future = times > logged + self._plan.future_max_us
-        if future.any():
-            read.blame(
-                there[future].tolist(),
-                "future",
-                f"Its phenomenonTime is more than {self._plan.future_max_us // 1_000_000} s ahead of its arrival.",
-            )
-            there, times = there[~future], times[~future]
-        if not len(there):
-            return there, times, times
-        highs = np.maximum.accumulate(np.concatenate(([self._highs[tp]], times)))
-        self._advance(tp, int(highs[-1]))
-        if self._plan.grace_us is not None:
-            late = times < highs[:-1] - self._plan.grace_us
-            if late.any():
-                read.blame(there[late].tolist(), "late", "It came after the watermark of its source had passed it.")
-                return there[~late], times[~late], highs[1:][~late]
-        return there, times, highs[1:]
+        future = known & (times > logged + self._plan.future_max_us)
+        good = known & ~future
+        highs = np.maximum.accumulate(np.concatenate(([self._highs[tp]], np.where(good, times, BEGINNING_US))))
+        late = np.zeros(len(times), np.bool_)
+        if good.any():
+            self._advance(tp, int(highs[-1]))
+            if self._plan.grace_us is not None:
+                late = good & (times < highs[:-1] - self._plan.grace_us)
+        ahead_s = self._plan.future_max_us // 1_000_000
+        faults = [
+            ("time", "The record has no phenomenonTime that can be read.", ~known),
+            ("future", f"Its phenomenonTime is more than {ahead_s} s ahead of its arrival.", future),
+            ("late", "It came after the watermark of its source had passed it.", late),
+        ]
+        return _Timed(times, highs[1:], good & ~late, [fault for fault in faults if fault[2].any()])
 
     def _advance(self, tp: TopicPartition, high_us: int) -> None:
         if high_us > self._highs[tp] or tp in self._idle:
@@ -169,43 +191,36 @@ class Splitter:
             self._idle.discard(tp)
             self._dirty.add(tp)
 
-    def _split(
-        self, read: Read, tp: TopicPartition, there: Integers, times: Integers, highs: Integers, output: Output
+    def _rows(
+        self,
+        read: Read,
+        tp: TopicPartition,
+        side: _Side,
+        columns: Columns,
+        there: Integers,
+        timed: _Timed,
+        placed: Integers,
+        chosen: Integers,
+        output: Output,
     ) -> None:
-        columns = take(read.columns, there.tolist())
-        offsets = read.batch.offsets
-        placed = np.array([offsets[i] for i in there.tolist()], np.int64)
-        for side in self._sides:
-            if tp.topic not in side.plan.topics:
-                continue
-            chosen = np.arange(len(there))
-            if side.condition is not None:
-                passed, arithmetic = side.condition(columns)
-                chosen = np.flatnonzero(passed)
-                output.arithmetic += arithmetic
-            if not len(chosen):
-                continue
-            places = there[chosen].tolist()
-            keys = self._keys(read, side, take(columns, chosen.tolist()), places, output)
-            paired = [i for i, key in enumerate(keys) if key is not None]
-            if len(paired) < len(keys):
-                output.null_keys += len(keys) - len(paired)
-                chosen, keys = chosen[paired], [key for key in keys if key is not None]
-                places = there[chosen].tolist()
-            if not keys:
-                continue
-            self._send(
-                Rows(
-                    side.plan.number,
-                    keys,
-                    times[chosen],
-                    np.full(len(keys), self._plan.sources[tp], np.int64),
-                    placed[chosen],
-                    self._values(read, side, take(columns, chosen.tolist()), places, output),
-                    highs[chosen] if self._plan.grace_us is None else None,
-                ),
-                output,
-            )
+        """The chosen records as rows of a side, on their way to the partitions of their keys."""
+        keys = self._keys(read, side, take(columns, chosen.tolist()), there[chosen].tolist(), output)
+        paired = [i for i, key in enumerate(keys) if key is not None]
+        if len(paired) < len(keys):
+            output.null_keys += len(keys) - len(paired)
+            chosen, keys = chosen[paired], [keys[i] for i in paired]
+        if not keys:
+            return
+        rows = Rows(
+            side.plan.number,
+            keys,
+            timed.times[chosen],
+            np.full(len(keys), self._plan.sources[tp], np.int64),
+            placed[chosen],
+            self._values(read, side, take(columns, chosen.tolist()), there[chosen].tolist(), output),
+            timed.highs[chosen] if self._plan.grace_us is None else None,
+        )
+        self._send(rows, output)
 
     def _keys(self, read: Read, side: _Side, columns: Columns, places: list[int], output: Output) -> list[bytes | None]:
         if side.keys is None:
