@@ -1,4 +1,4 @@
-"""Rows of a join as records `b/<seq>` of the state topic, and which of these records are still worth their place."""
+"""Rows as records `b/<operator>/<seq>` of the state topic, and which of these records are still worth their place."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from twinstack.core import limits
-from twinstack.core.errors import CorruptState
 from twinstack.streams.operators.packing import (
+    damaged,
     pack,
     pack_bytes,
     pack_column,
@@ -21,7 +21,6 @@ from twinstack.streams.operators.packing import (
 )
 from twinstack.streams.operators.seam import Array, Block, Integers
 
-PREFIX = b"b/"
 SMALL_BYTES = limits.STATE_CHUNK_BYTES_MAX // 16
 SMALL_CHUNKS_MAX = 64
 """With a chunk for each transaction of a quiet app, more small ones than this are put together."""
@@ -30,9 +29,10 @@ ALIVE_MIN = 4
 
 
 class Chunks:
-    """The chunks that the state topic holds: rows and bytes of each. Sequence numbers only grow."""
+    """The chunks of one operator that the state topic holds: rows and bytes of each. Sequence numbers only grow."""
 
-    def __init__(self) -> None:
+    def __init__(self, operator: str) -> None:
+        self._prefix = f"b/{operator}/".encode()
         self._rows: dict[int, int] = {}
         self._bytes: dict[int, int] = {}
         self._next = 0
@@ -55,7 +55,7 @@ class Chunks:
         seqs = list(seqs)
         for seq in seqs:
             del self._rows[seq], self._bytes[seq]
-        return {chunk_key(seq): None for seq in seqs}
+        return {self.key(seq): None for seq in seqs}
 
     def add(self, blocks: Mapping[int, Block]) -> Iterator[tuple[int, bytes, dict[int, range]]]:
         """Writes rows of both sides: for each new chunk its number, its record and which rows of each side it has."""
@@ -76,8 +76,8 @@ class Chunks:
 
     def restore(self, records: Mapping[bytes, bytes]) -> Iterator[tuple[int, int, Block]]:
         """(chunk, side, rows). Errors: CorruptState."""
-        for key in sorted((key for key in records if key.startswith(PREFIX)), key=lambda key: (len(key), key)):
-            seq = _number(key)
+        mine = [key for key in records if key.startswith(self._prefix)]
+        for seq, key in sorted((self._number(key), key) for key in mine):
             self._next = max(self._next, seq + 1)
             blocks: list[tuple[int, Block]] = unpack(key, records[key], _blocks)
             self._rows[seq] = sum(len(block) for _, block in blocks)
@@ -85,16 +85,14 @@ class Chunks:
             for side, block in blocks:
                 yield seq, side, block
 
+    def key(self, seq: int) -> bytes:
+        return self._prefix + str(seq).encode()
 
-def chunk_key(seq: int) -> bytes:
-    return PREFIX + str(seq).encode()
-
-
-def _number(key: bytes) -> int:
-    digits = key[len(PREFIX) :]
-    if not digits.isdigit():
-        raise CorruptState(f"'{key.decode(errors='replace')}' is no chunk of rows.", fix="Reset the app's state.")
-    return int(digits)
+    def _number(self, key: bytes) -> int:
+        digits = key[len(self._prefix) :]
+        if not digits.isdigit():
+            raise damaged(key, ValueError("its key has no number"))
+        return int(digits)
 
 
 def _halves(parts: dict[int, tuple[Block, range]]) -> Iterator[dict[int, tuple[Block, range]]]:

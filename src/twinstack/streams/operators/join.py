@@ -29,9 +29,10 @@ from typing import Any
 import numpy as np
 
 from twinstack.core import limits
-from twinstack.streams.operators.chunks import Chunks, chunk_key
+from twinstack.streams.operators.chunks import Chunks
 from twinstack.streams.operators.names import Names
 from twinstack.streams.operators.packing import pack, unpack
+from twinstack.streams.operators.rows import letters_on_arrival, ranges
 from twinstack.streams.operators.seam import (
     BEGINNING_US,
     FAN_OUT,
@@ -74,7 +75,7 @@ class Join:
         self._settled = [BEGINNING_US, BEGINNING_US]
         self._cut = BEGINNING_US
         """Rows before this time have left at the bound, and those that come there now find no neighbours."""
-        self._chunks = Chunks()
+        self._chunks = Chunks(plan.name)
         self._saved_facts: bytes | None = None
         self._kept = 0
 
@@ -115,7 +116,7 @@ class Join:
         orphaned = good & ~late & (rows.times_us < self._cut)
         for reason, which in ((LATE, late), (UNPAIRED, orphaned)):
             if which.any():
-                letters.append(_letters_on_arrival(reason, number, rows, np.flatnonzero(which)))
+                letters.append(letters_on_arrival(reason, number, rows, np.flatnonzero(which)))
         good &= ~(late | orphaned)
         if good.all():
             self._sides[rows.side].insert(codes, rows.times_us, rows.sources, rows.offsets, rows.values)
@@ -215,7 +216,7 @@ class Join:
         if event.is_next:
             mine, other = self._sides[event.side], self._sides[1 - event.side]
             high = place + event.count
-            mine.done[_ranges(place, event.count)] = True
+            mine.done[ranges(place, event.count)] = True
             low = np.maximum(place, mine.first_later(other.key[found], event.time - self._plan.within_us - 1))
             crowded = high - low > limits.FAN_OUT_MAX
             if crowded.any():
@@ -223,7 +224,7 @@ class Join:
                 letters.append(Letters(FAN_OUT, 1 - event.side, block))
                 low = np.where(crowded, high - 1, low)  # of a crowd only the nearest is paired
             count = np.maximum(high - low, 0)
-            place, found = _ranges(low, count), np.repeat(found, count)
+            place, found = ranges(low, count), np.repeat(found, count)
         return (place, found) if event.side == LEFT else (found, place)
 
     def _pairs(self, left: Integers, right: Integers) -> Pairs:
@@ -316,7 +317,7 @@ class Join:
                 places[number] = unsaved[np.argsort(side.row[unsaved])]
                 blocks[number] = side.block(places[number], self._names.texts)
         for seq, record, rows in self._chunks.add(blocks):
-            changes[chunk_key(seq)] = record
+            changes[self._chunks.key(seq)] = record
             for number, part in rows.items():
                 self._sides[number].set_chunk(places[number][part.start : part.stop], seq)
         facts = pack([self._told, self._settled, self._cut])
@@ -392,14 +393,6 @@ def _distinct(left: Integers, right: Integers) -> tuple[Integers, Integers]:
     return codes // width, codes % width
 
 
-def _ranges(start: Integers, count: Integers) -> Integers:
-    """start, start + 1, ... of each range, one after the other."""
-    total = int(count.sum())
-    ends = np.cumsum(count)
-    made: Integers = np.arange(total) + np.repeat(start - (ends - count), count)
-    return made
-
-
 def _column(block: Block, name: str) -> Array:
     column = block.values.get(name)
     return np.full(len(block), None, np.object_) if column is None else column
@@ -410,14 +403,3 @@ def _facts(content: Any) -> tuple[list[int], list[int], int]:
     if len(told) != 2 or len(settled) != 2 or not all(isinstance(mark, int) for mark in (*told, *settled, cut)):
         raise ValueError("watermarks are two integers each")
     return told, settled, cut
-
-
-def _letters_on_arrival(reason: str, number: int, rows: Rows, places: Integers) -> Letters:
-    block = Block(
-        [rows.keys[place] for place in places.tolist()],
-        rows.times_us[places],
-        rows.sources[places],
-        rows.offsets[places],
-        {name: column[places] for name, column in rows.values.items()},
-    )
-    return Letters(reason, rows.side, block, number, places)

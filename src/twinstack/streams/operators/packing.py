@@ -17,6 +17,7 @@ from twinstack.streams.operators.seam import Array, Integers, as_values, objects
 
 VERSION = 1
 _WIDTHS: dict[int, np.dtype[Any]] = {1: np.dtype("<u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<i8")}
+_FIX = "Reset the app's state, or deploy the query as a new revision that reads from the beginning."
 _encoder, _decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder()
 
 
@@ -26,15 +27,20 @@ def pack(content: Any) -> bytes:
 
 def unpack(key: bytes, record: bytes, read: Callable[[Any], Any]) -> Any:
     """`read` of what `pack` was given. Errors: CorruptState, whatever is wrong with the record."""
-    fix = "Reset the app's state, or deploy the query as a new revision that reads from the beginning."
     name = key.decode(errors="replace")
     if record[:1] != bytes((VERSION,)):
         found = f"version {record[0]}" if record else "no bytes"
-        raise CorruptState(f"The state record '{name}' has {found}; this program reads {VERSION}.", fix=fix, key=name)
+        raise CorruptState(f"The state record '{name}' has {found}; this program reads {VERSION}.", fix=_FIX, key=name)
     try:
         return read(_decoder.decode(memoryview(record)[1:]))
     except (msgspec.DecodeError, ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
-        raise CorruptState(f"The state record '{name}' is damaged: {error}.", fix=fix, key=name) from error
+        raise damaged(key, error) from error
+
+
+def damaged(key: bytes, error: Exception) -> CorruptState:
+    """The error of a state record whose content does not fit."""
+    name = key.decode(errors="replace")
+    return CorruptState(f"The state record '{name}' is damaged: {error}.", fix=_FIX, key=name)
 
 
 def pack_integers(values: Integers) -> list[Any]:

@@ -217,7 +217,8 @@ class Stateful(Protocol[S]):
         ...
 
     def changes(self) -> dict[bytes, bytes | None]:
-        """The state records to write since the last call, net: only what differs now. Keys begin with `k/` or `b/`."""
+        """The state records to write since the last call, net: only what differs now. Keys begin with
+        `k/<operator>/` or `b/<operator>/`, the operator's name in its plan."""
         ...
 
     def restore(self, records: Mapping[bytes, bytes]) -> None:

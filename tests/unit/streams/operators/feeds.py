@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,6 +35,7 @@ class Feed:
     partitions: list[tuple[int, list[Row]]]
     turns: list[tuple[int, int]]
     grace: int
+    values: Callable[[list[Row]], dict] = lambda _rows: {}
     read: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -55,7 +56,7 @@ class Feed:
             part = rows[start : start + count]
             if part:
                 self.read[source] += len(part)
-                yield as_rows(side, part), self.marks()
+                yield as_rows(side, part, **self.values(part)), self.marks()
         yield None, Watermarks((END_US, END_US))
 
     def marks(self) -> Watermarks:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
-from typing import NamedTuple
+from fractions import Fraction
+from typing import Any, NamedTuple
 
 
 class Row(NamedTuple):
@@ -65,3 +66,61 @@ def asof_join(left: list[Row], right: list[Row], within_us: int, marks: Watermar
         if before and row.time - before[-1][0] <= within_us and row.time < marks[1]:
             pairs[row.order, before[-1]] += 1
     return pairs
+
+
+# --- GROUP BY --------------------------------------------------------------------------------------------------------
+
+
+def windows_of(time: int, size: int, slide: int) -> list[int]:
+    """The starts of all windows that have this time, by looking at each that could."""
+    near = range(time // slide - size // slide - 2, time // slide + 2)
+    return [number * slide for number in near if number * slide <= time < number * slide + size]
+
+
+def numbers_of(rows: list[tuple[Row, Any]]) -> list[Any]:
+    return [value for _, value in rows if type(value) in (int, float)]
+
+
+def rounded(exact: Fraction) -> float | None:
+    try:
+        return exact.numerator / exact.denominator
+    except OverflowError:
+        return None
+
+
+def aggregated(function: str, rows: list[tuple[Row, Any]], fraction: float = 0.5) -> Any:
+    """`rows`: with their values, all of one window and key."""
+    rows = sorted(rows, key=lambda pair: pair[0].order)
+    numbers = numbers_of(rows)
+    exact = [Fraction(number) for number in numbers]
+    present = [value for _, value in rows if value is not None]
+    match function:
+        case "count":
+            return len(present)
+        case "first" | "last":
+            return None if not present else present[0 if function == "first" else -1]
+        case "count_distinct":
+            return len({(isinstance(v, bool), isinstance(v, str), v) for v in present})
+    if not numbers:
+        return None
+    match function:
+        case "sum" if all(type(number) is int for number in numbers):
+            return sum(numbers) if -(2**63) <= sum(numbers) < 2**63 else None
+        case "sum":
+            return rounded(sum(exact, Fraction()))
+        case "avg":
+            return rounded(sum(exact, Fraction()) / len(exact))
+        case "min":
+            return min(numbers, key=lambda number: (number, type(number) is float))
+        case "max":
+            return max(numbers, key=lambda number: (number, type(number) is int))
+        case "stddev":
+            if len(exact) < 2:
+                return None
+            mean = sum(exact, Fraction()) / len(exact)
+            variance = rounded(sum(((x - mean) ** 2 for x in exact), Fraction()) / (len(exact) - 1))
+            return None if variance is None else math.sqrt(variance)
+    values = sorted(map(float, numbers))
+    place = fraction * (len(values) - 1)
+    low = math.floor(place)
+    return values[low] + (values[min(low + 1, len(values) - 1)] - values[low]) * (place - low)
