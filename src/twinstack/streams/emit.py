@@ -13,7 +13,8 @@ from twinstack.core.errors import InvalidTimestamp
 from twinstack.core.timestamps import format_interval_us, format_us
 from twinstack.log.seam import Headers, TopicPartition
 from twinstack.query.streamsql import CheckedQuery, Column, Columns, compile_columns, compile_condition
-from twinstack.query.streamsql.checked import key_column
+from twinstack.query.streamsql.checked import CheckedAggregate, key_column
+from twinstack.query.streamsql.kinds import TIMES
 from twinstack.streams.derived import Targets, entity_key, single_group
 from twinstack.streams.headers import TS_ID, TS_SOURCE, app_header, source_prefix
 from twinstack.streams.letters import DeadLetters
@@ -64,18 +65,26 @@ class _Common:
     def bury(self, letters: Sequence[Letters], output: Output) -> None:
         for each in letters:
             block = each.block
+            make = self._letter if ID in block.values else self._pane_letter
             for i in range(len(block)):
-                output.letters.append(self._letters.letter(*self._letter(block, i, each.reason)))
+                output.letters.append(self._letters.letter(*make(block, i, each.reason)))
 
     def _letter(self, block: Block, i: int, reason: str) -> tuple[bytes, bytes, dict[str, object], bytes]:
-        source, key = int(block.sources[i]), _item(block.values, KEY, i) or b""
+        source, key = int(block.sources[i]), value_at(block.values, KEY, i) or b""
         facts: dict[str, object] = {"error": reason, "message": MESSAGES[reason]}
         if self._origins.view(source).own:
             tp = self._origins.places[source]
             facts |= {"topic": tp.topic, "partition": tp.partition, "offset": int(block.offsets[i])}
-        shown = {name: _item(block.values, name, i) for name in block.values if not name.startswith("#")}
-        row = {"phenomenonTime": _text(int(block.times_us[i])), **shown, "Datastream": {"name": key.decode()}}
-        return msgspec.json.encode(row), key, facts, _item(block.values, ID, i) or b""
+        shown = {name: value_at(block.values, name, i) for name in block.values if not name.startswith("#")}
+        row = {"phenomenonTime": times_text(int(block.times_us[i])), **shown, "Datastream": {"name": key.decode()}}
+        return msgspec.json.encode(row), key, facts, value_at(block.values, ID, i) or b""
+
+    def _pane_letter(self, block: Block, i: int, reason: str) -> tuple[bytes, bytes, dict[str, object], bytes]:
+        """A part of a window that left the state: its records are counted there and gone."""
+        key = block.keys[i] or b""
+        facts: dict[str, object] = {"error": reason, "message": "A part of a window left the state, which was full."}
+        row = {"phenomenonTime": times_text(int(block.times_us[i])), "key": list(decode_key(key)) if key else []}
+        return msgspec.json.encode(row), key, facts, b""
 
     def _add(self, output: Output, key: bytes, value: bytes, headers: Headers) -> None:
         output.keys.append(key)
@@ -122,10 +131,10 @@ class PairMaker(_Common):
             if results[place] is None:
                 output.null_results += 1
                 continue
-            when = [at for side in sides if (at := _item(side.values, AT, i)) is not None]
+            when = [at for side in sides if (at := value_at(side.values, AT, i)) is not None]
             value = observation(
-                _text(int(times[i])),
-                _text(int(max(when))) if when else None,
+                times_text(int(times[i])),
+                times_text(int(max(when))) if when else None,
                 results[place],
                 datastream,
                 parameters[place],
@@ -137,9 +146,9 @@ class PairMaker(_Common):
 
     def _headers(self, settled: Pairs, i: int) -> Headers:
         left, right = settled.left, settled.right
-        ids = [_item(side.values, ID, i) or b"" for side in (left, right)]
+        ids = [value_at(side.values, ID, i) or b"" for side in (left, right)]
         inputs = [
-            self._prefix(_item(side.values, KEY, i) or b"") + ident + b'"]'
+            self._prefix(value_at(side.values, KEY, i) or b"") + ident + b'"]'
             for side, ident in zip((left, right), ids, strict=True)
         ]
         granted = self._origins.granted(int(left.sources[i]), int(right.sources[i]))
@@ -171,6 +180,7 @@ class WindowMaker(_Common):
         self._entity = entity_key(checked)
         self._group = single_group(checked)
         self._keys = checked.group.keys
+        self._times = frozenset(a.column for a in checked.group.aggregates if a.args and _gives_time(a))
         views = {view for topic, view in origins.views.items()}
         self._granted = list(dict.fromkeys(header for view in views for header in view.headers))
 
@@ -178,7 +188,7 @@ class WindowMaker(_Common):
         keys = [decode_key(key) for key in settled.keys]
         columns = Columns(
             len(settled),
-            {name: column_of(name, values) for name, values in settled.values.items()}
+            {name: column_of(name, values, self._times) for name, values in settled.values.items()}
             | {
                 key_column(i): Column([key[i] for key in keys], None, "time" if term.kinds == {"time"} else "any")
                 for i, term in enumerate(self._keys)
@@ -200,10 +210,10 @@ class WindowMaker(_Common):
                 continue
             key, datastream = self._targets.of(self._group_of(keys[i]))
             start, end = int(settled.starts_us[i]), int(settled.ends_us[i])
-            at = _item(settled.values, AT, i)
+            at = value_at(settled.values, AT, i)
             value = observation(
                 format_interval_us(start, end),
-                _text(int(at)) if at is not None else None,
+                times_text(int(at)) if at is not None else None,
                 results[place],
                 datastream,
                 parameters[place],
@@ -220,18 +230,25 @@ class WindowMaker(_Common):
         return str(named) if named else self._group
 
 
-def column_of(name: str, values: Array) -> Column:
-    """A column of rows as the evaluators have it: NaN is NULL among floats."""
+def _gives_time(aggregate: CheckedAggregate) -> bool:
+    return aggregate.function in ("MIN", "MAX", "FIRST", "LAST") and aggregate.args[0].kinds == TIMES
+
+
+def column_of(name: str, values: Array, times: frozenset[str] = frozenset({"time", "result_time"})) -> Column:
+    """A column of rows as the evaluators have it: NaN is NULL among floats. `times`: the columns that hold times."""
     if values.dtype == np.float64:
         return Column(values, None, "float")
-    is_time = name in ("time", "result_time")
+    is_time = name in times
     if values.dtype == np.int64:
         return Column(values, None, "time" if is_time else "int")
     return Column(values.tolist(), None, "time" if is_time else "any")
 
 
-def _item(values: Mapping[str, Array], name: str, i: int) -> Any:
-    column = values[name]
+def value_at(values: Mapping[str, Array], name: str, i: int) -> Any:
+    """The value in row `i`, None for NULL and for a column that is not there."""
+    column = values.get(name)
+    if column is None:
+        return None
     item = column[i]
     if column.dtype == np.object_:
         return item
@@ -239,7 +256,7 @@ def _item(values: Mapping[str, Array], name: str, i: int) -> Any:
     return None if number != number else number
 
 
-def _text(us: int) -> str | None:
+def times_text(us: int) -> str | None:
     try:
         return format_us(us)
     except InvalidTimestamp:

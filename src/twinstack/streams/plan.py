@@ -64,7 +64,7 @@ class Plan:
 
     @property
     def _read_columns(self) -> frozenset[str]:
-        own = self.checked.columns | _columns_of_items(self.checked)
+        own = self.checked.columns | items_columns(self.checked)
         return own.union(*(source.view.columns for source in self.sources))
 
     @property
@@ -83,7 +83,7 @@ class Plan:
         self, *, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
     ) -> Operator:
         checked = self.checked
-        columns = checked.columns | _columns_of_items(checked)
+        columns = checked.columns | items_columns(checked)
         reader = self.reader(columns, clock, sleep)
         if checked.output is None:
             return Filter(self.spec, checked, reader)
@@ -106,7 +106,7 @@ class Plan:
         )
 
 
-def _columns_of_items(checked: CheckedQuery) -> frozenset[str]:
+def items_columns(checked: CheckedQuery) -> frozenset[str]:
     if checked.output is None:
         return frozenset()
     items = (checked.output.result, *checked.output.parameters)
@@ -144,7 +144,6 @@ def make_plan(
         if not seen:
             raise
         checked = streamsql.check(query, *(_as_columns(side, seen) for side in streams))
-    _refuse_later(query, checked)
     return Plan(
         spec,
         checked,
@@ -153,11 +152,6 @@ def make_plan(
         tuple(tuple(side) for side in streams),
         tuple(tuple(ref.topic for ref in side) for side in read),
     )
-
-
-def _refuse_later(query: Query, checked: CheckedQuery) -> None:
-    if checked.group is not None or checked.uses_previous:
-        raise query.source.error("Windows and PREV are not in this version.", query.side.span, fix="Use WHERE alone.")
 
 
 def _sources(spec: AppSpec, query: Query, side: Side) -> list[SourceRef]:

@@ -27,7 +27,7 @@ from twinstack.streams.rows import take
 from twinstack.streams.sources import Mask, Read, Reader
 from twinstack.streams.state import Meta, Saved, meta_record
 
-TIME, RESULT_TIME = "time", "result_time"
+TIME, RESULT_TIME, RESULT = "time", "result_time", "result"
 ID, KEY, AT = "#id", "#key", "#result_time"
 """Columns of every row: its ts-id, its Datastream's log key, and its resultTime in microseconds."""
 VALUE, META = "#value", "#meta"

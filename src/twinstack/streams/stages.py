@@ -15,6 +15,7 @@ from twinstack.log.seam import TopicPartition, TopicSpec
 from twinstack.query.streamsql import CheckedQuery
 from twinstack.query.streamsql.checked import (
     CheckedAggregate,
+    CheckedGroup,
     CheckedSide,
     ColumnRef,
     Const,
@@ -24,13 +25,15 @@ from twinstack.query.streamsql.checked import (
 from twinstack.query.streamsql.kinds import ANY, NUMBER, STRINGS, TIMES
 from twinstack.query.tokens import Span
 from twinstack.streams.emit import Origins, PairMaker, WindowMaker
+from twinstack.streams.follow import Follower, FollowPlan, forwarder, projector
 from twinstack.streams.letters import DeadLetters
 from twinstack.streams.operator import Operator
 from twinstack.streams.operators.join import Join
 from twinstack.streams.operators.seam import Aggregate, JoinPlan, WindowPlan, source_code
-from twinstack.streams.plan import Plan
+from twinstack.streams.operators.windows import GroupBy
+from twinstack.streams.plan import Plan, items_columns
 from twinstack.streams.settle import Maker, SettlePlan, Settler
-from twinstack.streams.split import AT, RESULT_TIME, TIME, SidePlan, SplitPlan, Splitter
+from twinstack.streams.split import AT, RESULT, RESULT_TIME, TIME, SidePlan, SplitPlan, Splitter
 from twinstack.streams.state import state_spec
 from twinstack.streams.watermarks import SourceClocks
 
@@ -85,7 +88,8 @@ class Stages:
     def stages(self) -> list[Stage]:
         if not self._plan.checked.is_stateful:
             return [Stage(0, self._single)]
-        return [Stage(0, self._splitter), Stage(1, self._settler)]
+        second = self._follower if self._plan.checked.uses_previous else self._settler
+        return [Stage(0, self._splitter), Stage(1, second)]
 
     def _single(self) -> Operator:
         return self._plan.operator(clock=self._clock, sleep=self._sleep)
@@ -115,7 +119,9 @@ class Stages:
                 _side_of_join(number, side, frozenset(self._plan.side_topics[number]))
                 for number, side in enumerate(checked.join.sides)
             ]
-        return [_side_of_window(checked, frozenset(self._plan.topics))]
+        if checked.group is not None:
+            return [_side_of_window(checked, checked.group, frozenset(self._plan.topics))]
+        return [_side_of_records(checked, frozenset(self._plan.topics))]
 
     @property
     def _has_key_clocks(self) -> bool:
@@ -134,7 +140,7 @@ class Stages:
     # Operators
 
     def _splitter(self) -> Operator:
-        plan, spec = self._plan, self._plan.spec
+        plan, spec, checked = self._plan, self._plan.spec, self._plan.checked
         sides = self._sides
         read = frozenset({TIME, RESULT_TIME}).union(*(_columns_of_side(side) for side in sides))
         split = SplitPlan(
@@ -144,18 +150,30 @@ class Stages:
             in_partitions=self._in_partitions,
             state_topic=spec.state_topic(0),
             fingerprint=plan.fingerprint,
-            grace_us=None if self._has_key_clocks else self._grace_us,
+            # PREV takes records as they come; with key clocks the window judges what is late.
+            grace_us=None if checked.uses_previous or self._has_key_clocks else self._grace_us,
             future_max_us=spec.future_max_us,
         )
         return Splitter(split, plan.reader(read, self._clock, self._sleep), self._letters())
+
+    def _follower(self) -> Operator:
+        checked, spec = self._plan.checked, self._plan.spec
+        plan = FollowPlan(spec.in_topic(1), spec.state_topic(1), self._plan.fingerprint)
+        if checked.output is None:
+            return Follower(plan, checked, forwarder(spec, self._origins))
+        return Follower(plan, checked, projector(spec, checked, self._targets, self._letters(), self._origins))
+
+    @property
+    def _origins(self) -> Origins:
+        places = {code: tp for tp, code in self._sources.items()}
+        return Origins(places, {source.topic: source.view for source in self._plan.sources})
 
     def _settler(self) -> Operator:
         plan, checked, spec = self._plan, self._plan.checked, self._plan.spec
         sources = self._sources
         members = [[code for tp, code in sources.items() if tp.topic in side.topics] for side in self._sides]
         grace_us = 0 if self._has_key_clocks else self._grace_us
-        origins = Origins({code: tp for tp, code in sources.items()}, {s.topic: s.view for s in plan.sources})
-        given = (spec, checked, self._targets, self._letters(), origins)
+        given = (spec, checked, self._targets, self._letters(), self._origins)
         maker: Maker = PairMaker(*given) if checked.join is not None else WindowMaker(*given)
         return Settler(
             SettlePlan(
@@ -168,7 +186,7 @@ class Stages:
             maker,
         )
 
-    def _operator_maker(self, checked: CheckedQuery) -> Callable[[], Join]:
+    def _operator_maker(self, checked: CheckedQuery) -> Callable[[], Join | GroupBy]:
         if checked.join is not None:
             join = JoinPlan(kind=checked.join.kind, within_us=checked.join.within_us or limits.JOIN_WITHIN_US)
             return lambda: Join(join)
@@ -180,7 +198,7 @@ class Stages:
             clock="key" if self._has_key_clocks else "side",
             grace_us=self._grace_us,
         )
-        raise NotImplementedError(window)
+        return lambda: GroupBy(window)
 
     def _letters(self) -> DeadLetters:
         return DeadLetters(self._plan.spec.dead_topic, self._plan.spec.revision)
@@ -191,14 +209,20 @@ def _side_of_join(number: int, side: CheckedSide, topics: frozenset[str]) -> Sid
     return SidePlan(number, topics, side.filter, side.keys, values)
 
 
-def _side_of_window(checked: CheckedQuery, topics: frozenset[str]) -> SidePlan:
-    assert checked.group is not None
+def _side_of_records(checked: CheckedQuery, topics: frozenset[str]) -> SidePlan:
+    """All records, by their Datastream: PREV comes before WHERE."""
+    read = checked.columns | items_columns(checked) | {RESULT}
+    values: dict[str, Term] = {name: ColumnRef(ANY, _NOWHERE, name) for name in sorted(read) if name[0] != "#"}
+    return SidePlan(0, topics, None, None, values, forwards=checked.output is None)
+
+
+def _side_of_window(checked: CheckedQuery, group: CheckedGroup, topics: frozenset[str]) -> SidePlan:
     values: dict[str, Term] = {}
-    for aggregate in checked.group.aggregates:
+    for aggregate in group.aggregates:
         name = _argument(aggregate)
         if name is not None and name != TIME:
             values[name] = aggregate.args[0]
-    return SidePlan(0, topics, checked.where, checked.group.keys, values, nulls=True)
+    return SidePlan(0, topics, checked.where, group.keys, values, nulls=True)
 
 
 def _argument(aggregate: CheckedAggregate) -> str | None:

@@ -226,3 +226,118 @@ def test_a_projection_makes_observations(text: str) -> None:
     assert (second["result"], second["resultTime"]) == (-2, format_us(BEGIN_US + S + 1))
     assert pump.outputs[0].key == f"{spec().target}.app.result".encode()
     assert OTHER not in str(pump.outputs)
+
+
+WINDOW = """SELECT AVG(result) AS result, COUNT(*) AS n, MAX(result) - MIN(result) AS span, LAST(time) AS last
+FROM * WHERE result < 900 GROUP BY {keys}, {window} HAVING COUNT(*) > 1"""
+
+
+def windows_of(made: list[list[Record]], keys: str, size: int, slide: int) -> Counter[tuple[str, str, float, int, int]]:
+    """Brute force: (phenomenonTime, Datastream, mean, count, span)."""
+    groups: dict[tuple[int, str], list[int]] = {}
+    for records in made:
+        for each in records:
+            body = json.loads(each.value or b"")
+            at = int(np.datetime64(body["phenomenonTime"].removesuffix("Z"), "us").astype(np.int64))
+            name = body["Datastream"]["name"] if keys == "full_name" else ""
+            first = (at // slide - size // slide + 1) * slide
+            for start in range(first, at + 1, slide):
+                if start <= at < start + size and body["result"] < 900:
+                    groups.setdefault((start, name), []).append(body["result"])
+    return Counter(
+        (
+            f"{format_us(start)}/{format_us(start + size)}",
+            f"{spec().target}.app.{name or 'result'}",
+            sum(results) / len(results),
+            len(results),
+            max(results) - min(results),
+        )
+        for (start, name), results in groups.items()
+        if len(results) > 1
+    )
+
+
+@pytest.mark.parametrize("keys", ["full_name", "''", "thing = 'x'"])
+@pytest.mark.parametrize(
+    ("window", "size", "slide"),
+    [("TUMBLE(time, 10 SECONDS)", 10, 10), ("HOP(time, 12 SECONDS, 4 SECONDS)", 12, 4)],
+)
+@settings(max_examples=30, deadline=None)
+@given(logs())
+def test_windows_of_two_stages_are_exact(
+    keys: str,
+    window: str,
+    size: int,
+    slide: int,
+    given_logs: tuple[int, list[list[Record]], list[tuple[int, int, int]]],
+) -> None:
+    partitions, made, turns = given_logs
+    pump = Pump(WINDOW.format(keys=keys, window=window), partitions, **OFF, grace_us=3 * S)
+    for p, records in enumerate(made):
+        pump.put(p, *records)
+    # One of each Datastream, so that the clocks of all keys go on; their partition is the one of the key.
+    for number in range(4):
+        pump.put(partition_of(number, partitions), record(number, BEGIN_US + 86_400 * S, 1_000, 10_000 + number))
+    for p in range(partitions):
+        pump.put(p, record(0, BEGIN_US + 86_400 * S, 1_000, 11_000 + p))
+    run(pump, turns)
+    got = Counter(
+        (o["phenomenonTime"], o["Datastream"]["name"], o["result"], o["parameters"]["n"], o["parameters"]["span"])
+        for o in pump.observations()
+    )
+    assert got == windows_of(made, keys, size * S, slide * S)
+    assert not pump.letters
+
+
+def test_a_window_by_datastream_takes_a_days_buffer_at_once() -> None:
+    text = "SELECT SUM(result) AS result FROM * GROUP BY full_name, TUMBLE(time, 1 MINUTE)"
+    pump = Pump(text, 1, **OFF)
+    pump.put(0, *[record(0, BEGIN_US + n * 60 * S, 1, n) for n in range(100)])
+    pump.finish()
+    pump.put(0, *[record(2, BEGIN_US + n * 60 * S, 1, 200 + n) for n in range(100)])
+    pump.put(0, record(2, BEGIN_US, 5, 400), record(0, BEGIN_US + 6_000 * S, 1, 401))
+    pump.finish()
+    per_stream = Counter(o["Datastream"]["name"].rpartition("_")[2] for o in pump.observations())
+    assert per_stream["2"] > 95
+    assert [(x["error"], x["offset"]) for x in pump.told()] == [("late", 200)]
+
+
+FOLLOWING = [
+    ("SELECT * FROM * WHERE DELTA(result) > 5", lambda r, p, s: p is not None and r - p > 5, None),
+    ("SELECT RATE(result) AS result FROM *", lambda r, p, s: p is not None, lambda r, p, s: (r - p) / s),
+    (
+        "SELECT PREV(result) AS result FROM * WHERE result > 3",
+        lambda r, p, s: p is not None and r > 3,
+        lambda r, p, s: p,
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "passes", "makes"), FOLLOWING)
+@settings(max_examples=25, deadline=None)
+@given(logs())
+def test_the_record_before(
+    text: str, passes: Any, makes: Any, given_logs: tuple[int, list[list[Record]], list[tuple[int, int, int]]]
+) -> None:
+    partitions, made, turns = given_logs
+    pump = Pump(text, partitions, **OFF)
+    expected: Counter[tuple[str, Any]] = Counter()
+    before: dict[int, tuple[float, int]] = {}
+    for p, records in enumerate(made):
+        pump.put(p, *records)
+        for each in records:
+            body = json.loads(each.value or b"")
+            number, result = body["Datastream"]["@iot.id"], body["result"]
+            at = int(np.datetime64(body["phenomenonTime"].removesuffix("Z"), "us").astype(np.int64))
+            known = before.get(number)
+            prev, seconds = (known[0], (at - known[1]) / 1e6) if known and known[1] < at else (None, None)
+            before[number] = (result, at)
+            if passes(result, prev, seconds):
+                ident = dict(each.headers)["ts-id"].decode()
+                expected[
+                    (ident, result) if makes is None else (derived_id(spec().uid, ident), makes(result, prev, seconds))
+                ] += 1
+    run(pump, turns)
+    assert Counter((o["id"], o["result"]) for o in pump.observations()) == expected
+    if makes is None:
+        assert {r.value for r in pump.outputs} <= {r.value for records in made for r in records}
