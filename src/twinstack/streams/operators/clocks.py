@@ -19,7 +19,7 @@ ROOM_MIN = 256
 
 class Clocks:
     """Columns by the code of the key. `greatest`: event time; `high`: the partition's greatest at the key's last
-    record; `closed`: no window that ends up to here takes a row any more."""
+    record; `closed`: no window that ends up to here takes a row any more; `given`: those that end there came out."""
 
     def __init__(self, grace_us: int, last_end: Callable[[Integers], Integers]) -> None:
         self._grace = grace_us
@@ -28,6 +28,7 @@ class Clocks:
         self.greatest = np.empty(0, np.int64)
         self.high = np.empty(0, np.int64)
         self.closed = np.empty(0, np.int64)
+        self.given = np.empty(0, np.int64)
         self.source = np.empty(0, np.int64)
         self.chunk = np.empty(0, np.int64)
 
@@ -35,8 +36,8 @@ class Clocks:
         """Codes up to n are known from here on."""
         if n > len(self.greatest):
             room = max(2 * len(self.greatest), n, ROOM_MIN)
-            for name, empty in (("greatest", BEGINNING_US), ("high", BEGINNING_US), ("closed", BEGINNING_US)):
-                setattr(self, name, _longer(getattr(self, name), room, empty))
+            for name in ("greatest", "high", "closed", "given"):
+                setattr(self, name, _longer(getattr(self, name), room, BEGINNING_US))
             self.source, self.chunk = _longer(self.source, room, 0), _longer(self.chunk, room, UNSAVED)
         self.n = max(self.n, n)
 
@@ -72,6 +73,11 @@ class Clocks:
         clock = self.greatest[:n] + np.maximum(high - self.high[:n], 0) - self._grace
         ends: Integers = np.maximum(self.closed[:n], np.minimum(clock, self._last_end(self.greatest[:n])))
         return ends
+
+    def move(self, closed: Integers, given: Integers) -> None:
+        """What was closed and given by a call, of all keys."""
+        moved = np.flatnonzero((closed > self.closed[: self.n]) | (given > self.given[: self.n]))
+        self.closed[moved], self.given[moved], self.chunk[moved] = closed[moved], given[moved], UNSAVED
 
 
 def _running_max(stretch: Integers, values: Integers) -> Integers:

@@ -178,10 +178,10 @@ class GroupBy:
         self._drop(slots)
         return windows, due.rest is not None, arithmetic
 
-    def _closed(self, code: Integers) -> Integers:
-        """Up to which end the windows of each key have been given."""
+    def _given_until(self, code: Integers) -> Integers:
+        """Up to which end the windows of each key came out."""
         if self._clocks is not None:
-            return self._clocks.closed[code]
+            return self._clocks.given[code]
         end, key = self._cut
         if not key:
             return np.full(len(code), end - 1)
@@ -192,7 +192,7 @@ class GroupBy:
     def _due(self, slots: Integers, clock: Integers | None, limit: int) -> _Due:
         plan, code, pane = self._plan, self._panes.code[slots], self._panes.start[slots]
         until = np.full(len(slots), self._told) if clock is None else clock[code]
-        after = np.maximum(self._closed(code), self._gone + plan.size_us - 1)
+        after = np.maximum(self._given_until(code), self._gone + plan.size_us - 1)
         low = np.maximum(self._first_number(pane), (after - plan.size_us) // plan.slide_us + 1)
         high = np.minimum(pane // plan.slide_us, (until - plan.size_us) // plan.slide_us)
         count = np.maximum(high - low + 1, 0)
@@ -228,20 +228,18 @@ class GroupBy:
     def _move_clocks(self, clock: Integers, rest: tuple[Integers, Integers] | None) -> None:
         clocks = self._clocks
         assert clocks is not None
-        closed = clock.copy()
+        given = clock.copy()
         if rest is not None:
             number, code = rest
-            np.minimum.at(closed, code, number * self._plan.slide_us + self._plan.size_us - 1)
-        moved = np.flatnonzero(closed > clocks.closed[: len(closed)])
-        clocks.closed[moved] = closed[moved]
-        clocks.chunk[moved] = UNSAVED
+            np.minimum.at(given, code, number * self._plan.slide_us + self._plan.size_us - 1)
+        clocks.move(clock, given)
 
     def _drop(self, slots: Integers) -> None:
         """Panes of which no window is open leave."""
         pane = self._panes.start[slots]
-        over = self._last_end(pane) <= self._closed(self._panes.code[slots])
+        over = self._last_end(pane) <= self._given_until(self._panes.code[slots])
         self._panes.drop(slots[over])
-        after = np.maximum(self._closed(self._panes.code[slots[~over]]) + 1, self._first_end(pane[~over]))
+        after = np.maximum(self._given_until(self._panes.code[slots[~over]]) + 1, self._first_end(pane[~over]))
         self._next_end = int(after.min(initial=END_US))
 
     def _evict(self, letters: list[Letters]) -> None:
@@ -295,8 +293,8 @@ class GroupBy:
 
     def _clock_block(self, clocks: Clocks, codes: Integers) -> Block:
         keys = [self._names.texts[code] for code in codes.tolist()]
-        closed = {"closed": clocks.closed[codes]}
-        return Block(keys, clocks.greatest[codes], clocks.source[codes], clocks.high[codes], closed)
+        ends = {"closed": clocks.closed[codes], "given": clocks.given[codes]}
+        return Block(keys, clocks.greatest[codes], clocks.source[codes], clocks.high[codes], ends)
 
     def restore(self, records: Mapping[bytes, bytes]) -> None:
         facts = records.get(self._facts_key)
@@ -310,16 +308,21 @@ class GroupBy:
                 self._load(seq, slots, block)
                 self._panes.chunk[slots] = seq
             elif self._clocks is not None:
-                clocks = self._clocks
-                clocks.room(len(self._names.texts))
-                clocks.greatest[codes], clocks.high[codes] = block.times_us, block.offsets
-                clocks.source[codes], clocks.chunk[codes] = block.sources, seq
-                clocks.closed[codes] = block.values["closed"]
+                self._load_clocks(self._clocks, seq, codes, block)
         slots = np.flatnonzero(self._panes.used)
         self._panes.drop(slots[self._panes.start[slots] < self._gone])
         if self._clocks is not None:
             self._clocks.room(len(self._names.texts))
         self._drop(np.flatnonzero(self._panes.used))
+
+    def _load_clocks(self, clocks: Clocks, seq: int, codes: Integers, block: Block) -> None:
+        clocks.room(len(self._names.texts))
+        clocks.greatest[codes], clocks.high[codes] = block.times_us, block.offsets
+        clocks.source[codes], clocks.chunk[codes] = block.sources, seq
+        try:
+            clocks.closed[codes], clocks.given[codes] = block.values["closed"], block.values["given"]
+        except (KeyError, ValueError, TypeError) as error:
+            raise damaged(self._chunks.key(seq), error) from error
 
     def _load(self, seq: int, slots: Integers, block: Block) -> None:
         try:

@@ -53,7 +53,7 @@ def commit(join: Join, state: dict) -> None:
             state[key] = record
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(feeds(), kinds, withins, st.data())
 def test_each_step_gives_what_its_watermarks_settle(feed: Feed, kind: str, within: int, data) -> None:
     plan = JoinPlan(kind=kind, within_us=within)
@@ -75,7 +75,7 @@ def test_each_step_gives_what_its_watermarks_settle(feed: Feed, kind: str, withi
     assert join.rows == 0 and [*state] == [b"k/join/watermarks"]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(feeds(), kinds, withins, st.integers(1, 5), st.data())
 def test_a_cut_output_goes_on_where_it_was_cut(feed: Feed, kind: str, within: int, limit: int, data) -> None:
     plan = JoinPlan(kind=kind, within_us=within)
@@ -93,7 +93,7 @@ def test_a_cut_output_goes_on_where_it_was_cut(feed: Feed, kind: str, within: in
     assert seen == ORACLES[kind](feed.side(0), feed.side(1), within)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(feeds(), kinds, st.integers(3, 9), st.data())
 def test_at_the_bound_the_oldest_leave_and_no_wrong_pair_comes_out(feed: Feed, kind: str, rows_max: int, data) -> None:
     """Twice the same, one of them restarted at any turn."""

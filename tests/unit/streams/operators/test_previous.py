@@ -13,7 +13,7 @@ from twinstack.streams.operators.seam import as_values
 values = st.sampled_from([None, 0.0, 1.5, -2.25, 7, "a"])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(feeds(sides=1), st.data())
 def test_previous_is_the_record_before_in_log_order(feed: Feed, data) -> None:
     """Each key lives in one partition; a record that is not earlier is no previous, and the next looks at it all the

@@ -71,7 +71,7 @@ def drawn_values(data, feed: Feed) -> dict:
     return value
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(feeds(sides=1, rows_max=12), st.sampled_from(SHAPES), st.sampled_from([1, 3, 10_000]), st.data())
 def test_windows_close_once_with_what_belongs_to_them(feed: Feed, shape: tuple, limit: int, data) -> None:
     value = drawn_values(data, feed)
