@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from twinstack.core import limits, names
-from twinstack.query.streamsql.checked import CheckedQuery, ColumnRef
+from twinstack.query.streamsql.checked import CheckedItem, CheckedOutput, CheckedQuery, ColumnRef, key_column
 from twinstack.query.streamsql.kinds import BOOL, FLOAT, INT, STRING, TIME, Kinds, of
 from twinstack.streams.catalogue import Datastream, SystemCatalogue
 
@@ -48,6 +48,23 @@ def entity_key(checked: CheckedQuery) -> int | None:
         return None
     columns = [key.name if isinstance(key, ColumnRef) else "" for key in checked.group.keys]
     return next((columns.index(name) for name in ENTITY_KEYS if name in columns), None)
+
+
+def with_keys(checked: CheckedQuery) -> CheckedOutput:
+    """What comes out of a window: keys that neither name the Datastream nor stand among the items are parameters too,
+    else the windows of several keys could not be told apart."""
+    output, group = checked.output, checked.group
+    assert output is not None
+    assert group is not None
+    items = (output.result, *output.parameters)
+    shown = {item.term.name for item in items if isinstance(item.term, ColumnRef)}
+    names = {item.name for item in items}
+    more: list[CheckedItem] = []
+    for index, key in enumerate(group.keys):
+        name = key.name if isinstance(key, ColumnRef) else f"key_{index + 1}"
+        if index != entity_key(checked) and key_column(index) not in shown and name not in names:
+            more.append(CheckedItem(name, ColumnRef(key.kinds, key.span, key_column(index)), None))
+    return CheckedOutput(output.result, (*output.parameters, *more))
 
 
 def single_group(checked: CheckedQuery) -> str:

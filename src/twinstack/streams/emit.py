@@ -15,7 +15,7 @@ from twinstack.log.seam import Headers, TopicPartition
 from twinstack.query.streamsql import CheckedQuery, Column, Columns, compile_columns, compile_condition
 from twinstack.query.streamsql.checked import CheckedAggregate, key_column
 from twinstack.query.streamsql.kinds import TIMES
-from twinstack.streams.derived import Targets, entity_key, single_group
+from twinstack.streams.derived import Targets, entity_key, single_group, with_keys
 from twinstack.streams.headers import TS_ID, TS_SOURCE, app_header, source_prefix
 from twinstack.streams.letters import DeadLetters
 from twinstack.streams.making import MADE_BYTES_MAX, Items, ident_maker, observation
@@ -56,7 +56,7 @@ class _Common:
         assert checked.output is not None
         self._app = app_header(spec.uid, spec.revision)
         self._ident = ident_maker(spec.uid)
-        self._items = Items(checked.output)
+        self._items = Items(checked.output if checked.group is None else with_keys(checked))
         self._targets = targets
         self._letters = letters
         self._origins = origins

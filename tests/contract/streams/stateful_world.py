@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -100,6 +101,40 @@ class StatefulWorld(World):
                     )
                 )
             producer.flush(SETTLE_S)
+
+    def flush_keys(self, log: Log) -> None:
+        """A record a day later of every Datastream, in its own partition."""
+        self.now_us += 86_400_000_000
+        for number in range(6):
+            self.put(log, number, self.now_us)
+
+    def put(self, log: Log, number: int, time_us: int) -> None:
+        key, header = self.log_key(number).encode(), ("ts-id", observation_id().encode())
+        with contextlib.closing(log.producer()) as producer:
+            producer.send(OutRecord(f"{self.source}.int", self.timed(number, time_us), key, [header]))
+
+    def check_windows(self, log: Log) -> None:
+        """Minutes of each Datastream: all but the last one, whose clock the records themselves did not pass."""
+        groups: dict[tuple[int, int], list[float]] = {}
+        for each in self.inputs(log).inputs:
+            groups.setdefault((each.number, each.time_us // 60_000_000), []).append(each.result)
+        flushed = max(minute for _, minute in groups)
+        expected = Counter(
+            (
+                f"{self.target}.app.{self.log_key(number)}",
+                f"{format_us(minute * 60_000_000)}/{format_us((minute + 1) * 60_000_000)}",
+                float(sum(map(Fraction, results)) / len(results)),  # the exact mean, rounded once
+                len(results),
+            )
+            for (number, minute), results in groups.items()
+            if minute < flushed
+        )
+        assert len(expected) > 10
+        self.wait_output(log, len(expected))
+        got = Counter((o["key"], o["phenomenonTime"], o["result"], o["parameters"]["n"]) for o in self.outputs(log))
+        missing, extra = expected - got, got - expected
+        assert not missing and not extra, f"missing {list(missing)[:2]}, extra {list(extra)[:2]} of {len(expected)}"
+        self.check_closed(log)
 
     def inputs(self, log: Log, grace_us: int = GRACE_US) -> Read:
         """What an app has to take of the source's topic, in the order of each partition."""

@@ -289,6 +289,18 @@ def test_windows_of_two_stages_are_exact(
     assert not pump.letters
 
 
+def test_other_keys_are_parameters() -> None:
+    text = "SELECT COUNT(*) FROM * GROUP BY thing, datastream, result > 5, TUMBLE(time, 1 MINUTE)"
+    pump = Pump(text, 1, **OFF, grace_us=0)
+    pump.put(0, record(0, BEGIN_US, 7, 1), record(2, BEGIN_US, 3, 2), record(0, BEGIN_US + 600 * S, 9, 3))
+    pump.finish()
+    found = {o["Datastream"]["name"].rpartition(".")[2]: (o["result"], o["parameters"]) for o in pump.observations()}
+    assert found == {
+        "Quantity_0": (1, {"thing": "Station_0", "key_3": True}),
+        "Quantity_2": (1, {"thing": "Station_0", "key_3": False}),
+    }
+
+
 def test_a_window_by_datastream_takes_a_days_buffer_at_once() -> None:
     text = "SELECT SUM(result) AS result FROM * GROUP BY full_name, TUMBLE(time, 1 MINUTE)"
     pump = Pump(text, 1, **OFF)
