@@ -19,7 +19,15 @@ from twinstack.core.settings import Settings
 from twinstack.log.connect import connect
 from twinstack.log.seam import Log
 from twinstack.platform.apps import Apps, NewApp, child_name, uid_of_child
-from twinstack.platform.catalogue import META_WAIT_S, LogKeys, counts, descriptions, topics_read, wait_for_meta
+from twinstack.platform.catalogue import (
+    META_WAIT_S,
+    CheckedApp,
+    LogKeys,
+    check_app,
+    counts,
+    descriptions,
+    wait_for_meta,
+)
 from twinstack.platform.folder import Folder
 from twinstack.platform.live import Live
 from twinstack.platform.policy import Mode
@@ -70,8 +78,8 @@ class Platform:
             undo.pop_all()
         address = f"http://127.0.0.1:{port}" if settings.embedded else settings.log
 
-        def check(new: NewApp) -> Sequence[str]:
-            return topics_read(store, new.text, new.sources, new.target)
+        def check(new: NewApp) -> CheckedApp:
+            return check_app(store, new.text, new.sources, new.target, new.name, new.description)
 
         apps = Apps(store, shared, systems, check, address, token if settings.embedded else None)
         apps.load()  # whoever asks at `ready` sees them all
