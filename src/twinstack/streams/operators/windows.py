@@ -36,6 +36,7 @@ from twinstack.streams.operators.seam import (
     Block,
     Integers,
     Letters,
+    Mask,
     Rows,
     Step,
     Watermarks,
@@ -78,6 +79,8 @@ class GroupBy:
         self._told = BEGINNING_US
         self._cut: tuple[int, bytes] = (BEGINNING_US, b"")
         """Windows before this (end, key) have been given (with `clock='side'`)."""
+        self._through: Mask | None = None
+        """In the middle of one end: by code whether the key is before the cut."""
         self._gone = BEGINNING_US
         """Panes before this have left at the bound."""
         self._next_end = END_US
@@ -168,6 +171,7 @@ class GroupBy:
         slots = np.flatnonzero(self._panes.used)
         due = self._due(slots, clock, limit)
         windows, arithmetic = self._windows(due)
+        self._through = None
         if clock is None:
             if due.rest is None:
                 self._cut = max(self._cut, (self._told + 1, b""))
@@ -185,9 +189,10 @@ class GroupBy:
         end, key = self._cut
         if not key:
             return np.full(len(code), end - 1)
-        # In the middle of one end: those of lesser keys are through.
         names = self._names.texts
-        return np.fromiter((end if names[c] < key else end - 1 for c in code.tolist()), np.int64, len(code))
+        if self._through is None or len(self._through) < len(names):
+            self._through = np.fromiter((name < key for name in names), np.bool_, len(names))
+        return np.where(self._through[code], end, end - 1)
 
     def _due(self, slots: Integers, clock: Integers | None, limit: int) -> _Due:
         plan, code, pane = self._plan, self._panes.code[slots], self._panes.start[slots]
@@ -289,6 +294,7 @@ class GroupBy:
             recoded = self._names.keep([self._panes.code[slots]])
             if recoded is not None:
                 self._panes.recode(recoded)
+                self._through = None
         return changes
 
     def _clock_block(self, clocks: Clocks, codes: Integers) -> Block:
