@@ -17,7 +17,7 @@ import typer
 
 from twinstack import __version__
 from twinstack.cli import app as app_commands
-from twinstack.cli import demo, doctor, kafka, server, settings, system, topics
+from twinstack.cli import demo, doctor, kafka, server, settings, setup, system, topics
 from twinstack.cli.output import emit_lines, show_error
 from twinstack.core.errors import InvalidInput, TwinstackError
 
@@ -37,6 +37,7 @@ root = typer.Typer(
 for part in (server, demo, settings, topics, doctor):
     part.add_to(root)
 root.add_typer(kafka.group, name="kafka")
+root.add_typer(setup.group, name="setup")
 root.add_typer(system.group, name="system")
 root.add_typer(app_commands.group, name="app")
 

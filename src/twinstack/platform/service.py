@@ -15,7 +15,7 @@ from typing import Any
 from twinstack.core import limits
 from twinstack.core.instances import load_instances
 from twinstack.core.names import DEFAULT_SYSTEM, check_client_name
-from twinstack.core.settings import Settings
+from twinstack.core.settings import STORE_ENV, Settings
 from twinstack.log.connect import connect
 from twinstack.log.seam import Log
 from twinstack.platform.apps import Apps, NewApp, child_name, uid_of_child
@@ -117,8 +117,10 @@ class Platform:
     ) -> None:
         """The outbox first: apps know a Datastream from what it publishes. Then one of each kind in turn, since data
         without an app and an app without data are of no use alone. Apps start in the order of their making."""
-        arguments = ("--store", self.settings.store_url, "--log", self.address)
-        outbox, archive = (Child(name, f"twinstack.bridges.{name}", arguments) for name in WORKERS)
+        store = {STORE_ENV: self.settings.store_url}
+        outbox, archive = (
+            Child(name, f"twinstack.bridges.{name}", ("--log", self.address), store) for name in WORKERS
+        )
         self._start(outbox)
         if deploy is not None:
             await asyncio.to_thread(deploy, self)
