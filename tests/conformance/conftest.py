@@ -13,7 +13,7 @@ from sensorthings_api import Api, Clock, Lab
 from tests.services.postgres import PostgresServer, postgres_server, postgres_store
 
 from twinstack.sensorthings.http import SensorThingsApp
-from twinstack.sensorthings.store import Store, open_store
+from twinstack.sensorthings.store import Store, open_store, postgis
 
 __all__ = ["postgres_server", "postgres_store"]
 
@@ -28,14 +28,31 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def store(request: pytest.FixtureRequest, migrated: Path, tmp_path: Path) -> Iterator[Store]:
+STORES = ("sqlite", "postgresql")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """On both databases; a module that depends on more says so in its own STORES."""
+    if "store" in metafunc.fixturenames:
+        stores = [
+            name if name == "sqlite" else pytest.param(name, marks=pytest.mark.postgres)
+            for name in getattr(metafunc.module, "STORES", STORES)
+        ]
+        metafunc.parametrize("store", stores, indirect=True)
+
+
+@pytest.fixture
+def store(
+    request: pytest.FixtureRequest, migrated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Store]:
     if request.param == "sqlite":
         shutil.copy(migrated, tmp_path / "store.sqlite")
         opened = open_store(f"sqlite:{tmp_path / 'store.sqlite'}", clock=Clock())
         yield opened
         opened.close()
         return
+    if request.param == "postgresql without PostGIS":
+        monkeypatch.setattr(postgis, "is_made", lambda connection: False)
     server: PostgresServer = request.getfixturevalue("postgres_server")
     database: str = request.getfixturevalue("postgres_store")
     server.empty(database)

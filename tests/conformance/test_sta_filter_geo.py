@@ -4,6 +4,7 @@ import httpx
 import pytest
 from sensorthings_api import Api, feature, location, thing, whole_thing
 
+STORES = ("sqlite", "postgresql", "postgresql without PostGIS")
 REQUIREMENTS = ("request-data/built-in-query-functions",)
 
 SQUARE = {"type": "Polygon", "coordinates": [[[0, 0], [4, 0], [4, 4], [0, 4], [0, 0]]]}

@@ -118,9 +118,7 @@ class Platform:
         """The outbox first: apps know a Datastream from what it publishes. Then one of each kind in turn, since data
         without an app and an app without data are of no use alone. Apps start in the order of their making."""
         store = {STORE_ENV: self.settings.store_url}
-        outbox, archive = (
-            Child(name, f"twinstack.bridges.{name}", ("--log", self.address), store) for name in WORKERS
-        )
+        outbox, archive = (Child(name, f"twinstack.bridges.{name}", ("--log", self.address), store) for name in WORKERS)
         self._start(outbox)
         if deploy is not None:
             await asyncio.to_thread(deploy, self)

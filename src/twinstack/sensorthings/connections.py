@@ -118,6 +118,11 @@ class Readers:
 
     def __init__(self, engine: sa.Engine) -> None:
         self.dialect = engine.dialect
+        if engine.dialect.name == "postgresql":
+            from twinstack.sensorthings.store import postgis
+
+            with engine.connect() as connection:
+                self.dialect.has_postgis = postgis.is_made(connection)  # type: ignore[attr-defined]
         self._session = partial(_session_type(engine), engine)
         # A file answers faster than a thread starts; a server may be far away.
         self._on_loop = engine.dialect.name == "sqlite"

@@ -21,6 +21,7 @@ from twinstack.sensorthings import joins
 from twinstack.sensorthings import options as query_options
 from twinstack.sensorthings.bounds import Request, Values, page_rows
 from twinstack.sensorthings.connections import Row, Session
+from twinstack.sensorthings.geo import look_up
 from twinstack.sensorthings.keyset import Signer, parameter
 from twinstack.sensorthings.model import EntityType, Link
 from twinstack.sensorthings.options import CURSOR, NO_OPTIONS, Options
@@ -145,7 +146,9 @@ class Reading:
         shape = query_options.lift(options, self.request.values)
         version = self.request.version
         cache_key = (*key, version.segment, shape)
-        return self.plans.get(cache_key, lambda: make(self.plans.planner(version), shape))  # type: ignore[no-any-return]
+        level: Level = self.plans.get(cache_key, lambda: make(self.plans.planner(version), shape))
+        look_up(self.session, level, self.request.values)
+        return level
 
     # --- sets -------------------------------------------------------------------------------------------------------
     def chunk(self, path: ResourcePath, options: Options, *, rows: int, after: Sequence[Any] | None = None) -> Chunk:

@@ -62,6 +62,12 @@ END $$
 _FUNCTIONS = (_SHAPE_OF_JSON, _SHAPE_OF_TEXT, _PREDICATE)
 
 
+def is_made(connection: sa.Connection) -> bool:
+    """Whether the functions are there; without them geometry is computed by shapely (see `query.sqlgeo`)."""
+    made = "SELECT count(*) FROM pg_proc WHERE proname IN ('twinstack_shape', 'twinstack_geo')"
+    return bool(connection.exec_driver_sql(made).scalar() == len(_FUNCTIONS))
+
+
 def ensure(connection: sa.Connection) -> bool:
     """Makes the functions when the database has PostGIS, and PostGIS when the role may; whether it has it now."""
     have = "SELECT count(*) FROM pg_extension WHERE extname = 'postgis'"
@@ -74,8 +80,7 @@ def ensure(connection: sa.Connection) -> bool:
                 connection.exec_driver_sql("CREATE EXTENSION postgis")
         except sa.exc.DBAPIError:
             return False  # a superuser's work: `twinstack setup postgres` does it
-    made = "SELECT count(*) FROM pg_proc WHERE proname IN ('twinstack_shape', 'twinstack_geo')"
-    if connection.exec_driver_sql(made).scalar() != len(_FUNCTIONS):
+    if not is_made(connection):
         for function in _FUNCTIONS:
             connection.exec_driver_sql(function)
     return True
