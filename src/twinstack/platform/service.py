@@ -29,6 +29,7 @@ from twinstack.platform.catalogue import (
     wait_for_meta,
 )
 from twinstack.platform.folder import Folder
+from twinstack.platform.housekeeping import Housekeeping
 from twinstack.platform.live import Live
 from twinstack.platform.policy import Mode
 from twinstack.platform.supervisor import Child, Supervisor
@@ -59,6 +60,7 @@ class Platform:
     apps: Apps
     live: Live
     supervisor: Supervisor
+    housekeeping: Housekeeping
 
     @classmethod
     def open(cls, settings: Settings, mode: Mode, folder: Folder, port: int, needed: Sequence[str] = ()) -> Platform:
@@ -97,7 +99,11 @@ class Platform:
         supervisor = Supervisor(folder.logs_path, on_line=on_line, on_state=on_state)
         epoch = f"{time.time_ns() // 1_000_000:x}"
         keys = LogKeys(store)
-        return cls(settings, mode, folder, port, token, epoch, shared, store, keys, systems, apps, live, supervisor)
+        tidy = Housekeeping(store, settings.retention_ms)
+        tidy.start()
+        return cls(
+            settings, mode, folder, port, token, epoch, shared, store, keys, systems, apps, live, supervisor, tidy
+        )
 
     @property
     def url(self) -> str:
@@ -192,6 +198,7 @@ class Platform:
         return counts(self.store)
 
     def close(self) -> None:
+        self.housekeeping.stop()
         self.live.stop()
         self.log.close()
         self.store.close()

@@ -1,0 +1,17 @@
+"""Clients of other parties create, read, page, filter, patch and delete; what they assert stands in `programs`."""
+
+from __future__ import annotations
+
+from tests.integration.clients.conftest import python_313
+
+
+def test_frost_sta_client(run_client):
+    run_client("frost-sta-client", "frost.py")
+
+
+def test_stapy(run_client):
+    run_client("stapy", "stapy_client.py")
+
+
+def test_aio_sensorthings(run_client):
+    run_client("aio-sensorthings", "aio.py", python=python_313())
