@@ -44,7 +44,7 @@ def page_rows(options: Options, version: ApiVersion) -> int:
 
 def is_short(path: ResourcePath, options: Options, version: ApiVersion) -> bool:
     """Whether a read may run on the event loop: bounded by a page, found by an index."""
-    if options.skip or (options.count and path.last.link is not None):
+    if options.apply is not None or options.skip or (options.count and path.last.link is not None):
         return False
     if not _indexed(path, options):
         return False

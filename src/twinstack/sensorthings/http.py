@@ -135,7 +135,7 @@ class SensorThingsApp:
             return work(Reading(session, self._plans, self._signer, request))
 
         if short:
-            return self._readers.here(in_session)
+            return await self._readers.soon(in_session)
         return await self._readers.apart(in_session, partial(asgi.gone, call.receive) if call.method == "GET" else None)
 
     async def _read(self, call: _Call) -> Answer:

@@ -22,9 +22,9 @@ from twinstack.sensorthings.versions import ApiVersion
 CURSOR = "$skiptoken"
 """The option of a nextLink: the place behind the last row, signed."""
 _NOT_SERVED = frozenset(
-    {"$search", "$format", "$apply", "$compute", "$levels", "$index", "$schemaversion", "$deltatoken", "$id"}
-    | {"$resultFormat"}
+    {"$search", "$format", "$compute", "$levels", "$index", "$schemaversion", "$deltatoken", "$id"} | {"$resultFormat"}
 )
+_WITH_APPLY = frozenset({"$apply", "$count", "$orderby", "$skip", "$top", CURSOR})
 _COUNT_MAX = 2**63 - 1
 _ORDER = re.compile(r"(.*\S)\s+(asc|desc)", re.DOTALL | re.IGNORECASE)
 
@@ -52,12 +52,14 @@ class Options:
     count: bool = False
     select: tuple[str, ...] | None = None
     expand: tuple[Expand, ...] = ()
+    apply: odata.Apply | None = None
     cursor: str | None = field(default=None, compare=False)
     raw: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     @property
     def order_text(self) -> str:
-        return next((text for name, text in self.raw if name == "$orderby"), "")
+        """What the sort values of a row depend on: the text of `$orderby`, and what the rows are."""
+        return "\0".join(text for name, text in sorted(self.raw) if name in ("$orderby", "$apply"))
 
     @property
     def plain(self) -> bool:
@@ -92,6 +94,8 @@ def _bind(pairs: list[tuple[str, str]], entity: EntityType, version: ApiVersion,
         given[name] = text.strip()
     if depth and CURSOR in given:
         raise InvalidInput(f"'{CURSOR}' cannot stand in $expand.", fix="Follow the nextLink as it is.")
+    if "$apply" in given and (depth or not given.keys() <= _WITH_APPLY):
+        raise NotServed("$apply is not served together with this.", fix=f"With it go {', '.join(sorted(_WITH_APPLY))}.")
     options = Options(raw=tuple(given.items()))
     for name, text in given.items():
         options = replace(options, **_READERS[name](text, entity, version, depth))
@@ -219,6 +223,12 @@ def _cursor(text: str, _entity: EntityType, _version: ApiVersion, _depth: int) -
     return {"cursor": text}
 
 
+def _apply(text: str, _entity: EntityType, version: ApiVersion, _depth: int) -> dict[str, Any]:
+    if version.version == "1.0":
+        raise NotServed("$apply is not served on /v1.0.", fix="Use /v1.1.")
+    return {"apply": odata.parse_apply(text)}
+
+
 _READERS = {
     "$filter": _filter,
     "$count": _count,
@@ -227,6 +237,7 @@ _READERS = {
     "$top": _top,
     "$expand": _expand,
     "$select": _select,
+    "$apply": _apply,
     CURSOR: _cursor,
 }
 
@@ -271,4 +282,5 @@ def lift(options: Options, values: dict[str, Any]) -> Options:
         count=options.count,
         select=options.select,
         expand=tuple(Expand(one.link, lift(one.options, values)) for one in options.expand),
+        apply=None if options.apply is None else odata.lift_apply(options.apply, values),
     )

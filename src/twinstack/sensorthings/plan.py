@@ -15,9 +15,12 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 
+from twinstack.core.errors import InvalidInput
+from twinstack.query import sql
 from twinstack.query.tree import Path
 from twinstack.sensorthings import joins
 from twinstack.sensorthings.fields import properties_of
+from twinstack.sensorthings.grouping import GroupTemplate, groups
 from twinstack.sensorthings.keyset import Key, behind
 from twinstack.sensorthings.model import BY_NAME, ByColumn, ByTable, EntityType, Link
 from twinstack.sensorthings.options import Expand, Options
@@ -80,7 +83,7 @@ class Level:
     etag_indexes: list[int]
     wide: tuple[int, ...]
     """Columns whose values may be long texts: what the bounds of an answer count."""
-    template: Template
+    template: Template | GroupTemplate
     dialect: Dialect
     paged: bool
     skips: bool
@@ -178,7 +181,11 @@ class Planner:
         owner: bool = False,
         counters: sa.Select[Any] | None = None,
     ) -> Level:
-        scope = Scope(entity, self.version)
+        if options.apply is not None:
+            if not paged:
+                raise InvalidInput("$apply is for sets.", fix=f"Ask {entity.set_name}?$apply=...")
+            return self._grouped(entity, options, restrict)
+        scope = Scope(entity, self.version, database=self.dialect.name)
         columns = _Columns(scope.table.c.id)
         if owner:
             columns.add(scope.table.c.datastream_id)
@@ -213,12 +220,40 @@ class Planner:
             level.count = compile_sql(counting, self.dialect)
         return level
 
+    def _grouped(self, entity: EntityType, options: Options, restrict: Restrict) -> Level:
+        """The groups that `$apply` makes of the set."""
+        assert options.apply is not None
+        scope = Scope(entity, self.version, database=self.dialect.name)
+        made = groups(scope, options.apply, restrict(scope))
+        keys = []
+        for one in options.orderby:
+            value = sql.value(one.expr, made.resolve)
+            keys.append(Key(value.sql, one.descending))
+        keys += [Key(key) for key in made.keys]
+        columns = _Columns(*made.source.c)
+        level = Level(
+            entity=entity,
+            query=sa.select(),
+            keys=keys,
+            key_indexes=[columns.add(key.sql) for key in keys],
+            etag_indexes=[],
+            wide=(),
+            template=made.template,
+            dialect=self.dialect,
+            paged=True,
+            skips=options.skip > 0,
+            count=None,
+        )
+        level.query = sa.select(*columns.all).select_from(made.source)
+        if options.count:
+            level.count = compile_sql(sa.select(sa.func.count()).select_from(made.source), self.dialect)
+        return level
+
     def _keys(self, scope: Scope, options: Options, *, by_time: bool) -> list[Key]:
         """The sort keys, the id last: ties are stable. Without `$orderby` the order that costs nothing."""
         keys = []
         for one in options.orderby:
-            key, nullable = scope.order(one.expr)
-            keys.append(Key(key, one.descending, nullable))
+            keys += [Key(key, one.descending, nullable) for key, nullable in scope.order(one.expr)]
         if not keys and by_time:
             keys.append(Key(scope.table.c.t, nullable=False))
         return [*keys, Key(scope.table.c.id, nullable=False)]
@@ -290,8 +325,8 @@ class PlanCache:
 class _Columns:
     """The columns of a SELECT, each one once."""
 
-    def __init__(self, first: sa.ColumnElement[Any]) -> None:
-        self.all: list[sa.ColumnElement[Any]] = [first]
+    def __init__(self, *first: sa.ColumnElement[Any]) -> None:
+        self.all: list[sa.ColumnElement[Any]] = [*first]
 
     def add(self, column: sa.ColumnElement[Any]) -> int:
         for index, known in enumerate(self.all):

@@ -149,10 +149,10 @@ def store_rows(
     rows: list[tuple[Any, ...]] = []
     touched: dict[int, Stream] = {}
     pairs: set[tuple[int, int]] = set()
-    records = tx.outgoing.records
+    records, texts_apart = tx.outgoing.records, tx.texts_apart
     for new_id, (row, value) in zip(new_ids, accepted, strict=True):
         datastream_id, t, given, t_end, result_time, feature_id, more, ts_id = row
-        result, kind, extra = result_columns(given, more)
+        result, kind, extra = result_columns(given, more, texts_apart=texts_apart)
         rows.append((new_id, t, result, datastream_id, feature_id, t_end, result_time, kind, extra and dumps(extra)))
         stream = touched[datastream_id] = known[datastream_id]
         stream.add(new_id, row)

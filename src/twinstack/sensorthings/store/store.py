@@ -6,7 +6,7 @@ Every write returns a `Write`: `.result()` in a thread, `await` in asyncio; it i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -53,8 +53,8 @@ def now_us() -> int:
 
 
 def open_store(url: str, *, clock: Callable[[], int] = now_us) -> Store:
-    """The store at `url` (`sqlite:/path/to/store.sqlite`). Nothing is read or made yet: call `migrate` once.
-    `clock` gives us since 1970 UTC. Errors: SettingsError."""
+    """The store at `url` (`sqlite:/path/to/store.sqlite`, `postgresql://user:password@host:port/database`). Nothing
+    is read or made yet: call `migrate` once. `clock` gives us since 1970 UTC. Errors: SettingsError."""
     return Store(url, clock)
 
 
@@ -89,6 +89,8 @@ class Store:
     def reader(self) -> Iterator[sa.Connection]:
         """A connection for short reads, all of them of one snapshot. Vendor errors come out mapped."""
         with vendor_errors(), self.engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             yield connection
 
     def close(self) -> None:
@@ -102,10 +104,11 @@ class Store:
             query = sa.select(tables.store_info.c.value).where(tables.store_info.c.key == key)
             return str(connection.execute(query).scalar_one())
 
-    def write(self, work: Callable[[Tx], T], *, emits: bool = True) -> Write[T]:
+    def write(self, work: Callable[[Tx], T], *, emits: bool = True, locks: Iterable[int] | None = None) -> Write[T]:
         """Runs `work` in the writer's transaction, in a savepoint of its own. `emits`: it adds to the outbox, so it
-        is refused (Unavailable) while that is full."""
-        return self._writer.submit(Job(work, emits=emits))
+        is refused (Unavailable) while that is full. `locks`: it only adds Observations to these Datastreams (`locks`
+        says what that is for)."""
+        return self._writer.submit(Job(work, emits=emits, locks=locks))
 
     # --- entities ---------------------------------------------------------------------------------------------------
     def create(
@@ -188,7 +191,7 @@ class Store:
             raise InvalidInput(f"{len(rows)} rows are too many for one request.", fix="Send them in parts.")
         if ctx is not None and (ctx.system is not None or ctx.writable is not None):
             ids = sorted({row.datastream_id for row in rows})
-            return self.write(lambda tx: _insert_checked(tx, rows, ids, ctx, partial=partial))
+            return self.write(lambda tx: _insert_checked(tx, rows, ids, ctx, partial=partial), locks=ids)
         return self._writer.submit(Job(None, rows, partial=partial))
 
     # --- systems and apps -------------------------------------------------------------------------------------------
@@ -343,6 +346,7 @@ class Store:
                 strict=strict,
             ),
             emits=False,
+            locks={row.observation.datastream_id for row in rows},
         )
 
     def outbox_read(self, shard: int, after_seq: int, limit: int) -> list[tuple[int, outbox.Payload]]:
@@ -350,7 +354,7 @@ class Store:
             return outbox.read(connection, shard, after_seq, limit)
 
     def outbox_delete(self, shard: int, upto: int) -> Write[int]:
-        return self.write(lambda tx: outbox.delete(tx.connection, shard, upto), emits=False)
+        return self.write(lambda tx: outbox.delete(tx.connection, tx.outgoing, shard, upto), emits=False, locks=())
 
 
 def _created(outcomes: list[Outcome]) -> Created:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, LargeBinary, Text, text
 
-from twinstack.sensorthings.store.types import Json, Result
+from twinstack.sensorthings.store.types import Json, Kind, Result
 
 metadata = sa.MetaData(
     naming_convention={
@@ -23,7 +23,7 @@ metadata = sa.MetaData(
 # SQLite: INTEGER PRIMARY KEY is the rowid itself; BIGINT would make a second B-tree.
 _ID = BigInteger().with_variant(Integer(), "sqlite")
 _DOUBLE: sa.types.TypeEngine[float] = sa.Double()
-_CHAR = Text().with_variant(sa.CHAR(1), "postgresql")
+_CHAR = Text().with_variant(Kind(), "postgresql")
 
 
 def _id() -> Column[int]:

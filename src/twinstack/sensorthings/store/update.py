@@ -103,7 +103,9 @@ def _observation(tx: Tx, row: Any, draft: Draft) -> Updated:
     stream = aggregates.streams(tx.connection, [datastream_id])[datastream_id]
     if stream.system != DEFAULT_SYSTEM:
         wire.check_result(result, stream.observation_type, stream.log_key)
-    columns["result"], columns["kind"], columns["extra"] = result_columns(result, extra or None)
+    columns["result"], columns["kind"], columns["extra"] = result_columns(
+        result, extra or None, texts_apart=tx.texts_apart
+    )
     columns = rows.changed_columns(row, columns)
     if not columns:
         return Updated(row.id, ())

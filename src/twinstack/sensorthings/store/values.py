@@ -29,8 +29,10 @@ class NewObservation(NamedTuple):
     ts_id: str | None = None
 
 
-def result_columns(value: Any, extra: dict[str, Any] | None) -> tuple[Any, str | None, dict[str, Any] | None]:
-    """`(result, kind, extra)` of a JSON value."""
+def result_columns(
+    value: Any, extra: dict[str, Any] | None, *, texts_apart: bool = False
+) -> tuple[Any, str | None, dict[str, Any] | None]:
+    """`(result, kind, extra)` of a JSON value. `texts_apart`: the column holds numbers only."""
     if type(value) is float:
         return value, None, extra
     if value is None:
@@ -42,7 +44,7 @@ def result_columns(value: Any, extra: dict[str, Any] | None) -> tuple[Any, str |
             return value, "i", extra
         return _double(value), "j", {**(extra or {}), "result": value}
     if isinstance(value, str):
-        return value, "s", extra
+        return (None, "s", {**(extra or {}), "result": value}) if texts_apart else (value, "s", extra)
     return None, "j", {**(extra or {}), "result": value}
 
 

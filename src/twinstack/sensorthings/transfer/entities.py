@@ -136,7 +136,8 @@ class Entities:
         for row in rows:
             if table is not tables.app and "app_uid" in row and not self._has_app(tx, row["app_uid"]):
                 continue  # its app has the name of one that is here
-            stored += tx.connection.execute(insert_or_ignore(tx.connection, table), row).rowcount
+            insert = insert_or_ignore(tx.connection, table).execution_options(preserve_rowcount=True)
+            stored += tx.connection.execute(insert, row).rowcount
         return stored, len(rows) - stored
 
     def _has_app(self, tx: Tx, uid: str) -> bool:
