@@ -14,7 +14,7 @@ from typing import Any
 from twinstack.core import limits
 from twinstack.core.instances import load_instances
 from twinstack.core.names import DEFAULT_SYSTEM, check_client_name
-from twinstack.core.settings import Settings
+from twinstack.core.settings import STORE_ENV, Settings
 from twinstack.log.connect import connect
 from twinstack.log.seam import Log
 from twinstack.platform.apps import Apps, NewApp, child_name, uid_of_child
@@ -109,9 +109,9 @@ class Platform:
 
     # --- child processes --------------------------------------------------------------------------------------------
     async def start_children(self) -> None:
-        arguments = ("--store", self.settings.store_url, "--log", self.address)
+        store = {STORE_ENV: self.settings.store_url}
         for name in WORKERS:
-            self._start(Child(name, f"twinstack.bridges.{name}", arguments))
+            self._start(Child(name, f"twinstack.bridges.{name}", ("--log", self.address), store))
         for row in await asyncio.to_thread(self.apps.load):
             self._start(self.apps.child(row))
 

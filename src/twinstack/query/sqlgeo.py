@@ -19,12 +19,7 @@ from twinstack.query.sqlvalues import Condition, Sql, Type, Value, text_of, trut
 
 SQLITE_NAMES = {name: name.replace(".", "_") for name in geometry.NAMES}
 BOX_FUNCTION = "geo_box"
-_POSTGIS = {
-    "geo.distance": "ST_Distance",
-    "geo.length": "ST_Length",
-    "geo.intersects": "ST_Intersects",
-    **{name: f"ST_{name.removeprefix('st_').capitalize()}" for name in geometry.NAMES if name.startswith("st_")},
-}
+_POSTGIS = {"geo.distance": "ST_Distance", "geo.length": "ST_Length"}
 
 
 class Shape(FunctionElement[Any]):
@@ -75,7 +70,11 @@ def _call_sqlite(element: _GeoCall, compiler: Any, **kw: Any) -> str:
 
 @compiles(_GeoCall, "postgresql")
 def _call_postgis(element: _GeoCall, compiler: Any, **kw: Any) -> str:
-    return f"{_POSTGIS[element.function]}({compiler.process(element.clauses, **kw)})"
+    arguments = compiler.process(element.clauses, **kw)
+    if (measure := _POSTGIS.get(element.function)) is not None:
+        return f"{measure}({arguments})"
+    # PostGIS's predicates fail on broken geometries; the store's own function gives null.
+    return f"twinstack_geo('{element.function.partition('_')[2] or 'intersects'}', {arguments})"
 
 
 def _shape_of(given: Value, what: str) -> Sql:
