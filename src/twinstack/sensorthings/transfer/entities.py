@@ -63,7 +63,10 @@ class Entities:
             wanted = {row[name] for row in rows if row.get(name) is not None}
             if not wanted or target == table.name:
                 continue
-            known = self._transfer.known(tx.connection, target, wanted)
+            if target == layout.OBSERVATION:
+                known = self._transfer.known_observations(tx.connection, wanted)
+            else:
+                known = self._transfer.known(tx.connection, target, wanted)
             for row in result:
                 if row.get(name) is None:
                     continue

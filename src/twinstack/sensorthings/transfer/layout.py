@@ -36,7 +36,14 @@ _APPS = ("app", "app_revision", "app_source")
 # Made again by the import from what stands in other tables.
 _DERIVED = ("datastream_stat", "datastream_feature", "dead_datastream", "entity_name", "observation_chunk")
 # References without a foreign key.
-_MORE_REFERENCES = {"copy_of": None, "datastream_id": "datastream", "feature_id": "feature"}
+_MORE_REFERENCES = {
+    "copy_of": None,
+    "datastream_id": "datastream",
+    "feature_id": "feature",
+    "subject_id": OBSERVATION,
+    "object_id": OBSERVATION,
+    "observation_id": OBSERVATION,
+}
 
 
 def sections(*, move: bool, system: bool) -> list[sa.Table]:
@@ -44,6 +51,14 @@ def sections(*, move: bool, system: bool) -> list[sa.Table]:
     left_out = {OBSERVATION, *MOVED, *_DERIVED, *(_APPS if system else ())}
     ordered = [table for table in tables.metadata.sorted_tables if table.name not in left_out]
     return [tables.BY_NAME[name] for name in MOVED] + ordered if move else ordered
+
+
+def follows_observations(table: sa.Table) -> bool:
+    """Whether rows refer to Observations, by themselves or through what they link: they stand behind them."""
+    targets = references(table).values()
+    return OBSERVATION in targets or any(
+        follows_observations(tables.BY_NAME[target]) for target in targets if target != table.name
+    )
 
 
 def references(table: sa.Table) -> dict[str, str]:
