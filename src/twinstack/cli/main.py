@@ -50,7 +50,7 @@ root = typer.Typer(
 for part in (server, demo, settings, topics, doctor, store, transfer):
     part.add_to(root)
 root.add_typer(kafka.group, name="kafka")
-root.add_typer(setup.group, name="setup")
+setup.add_to(topics.setup_group)
 root.add_typer(system.group, name="system")
 root.add_typer(app_commands.group, name="app")
 root.add_typer(retention.group, name="retention")

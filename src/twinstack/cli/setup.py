@@ -8,10 +8,12 @@ import typer
 
 from twinstack.cli.output import Json, emit_json, emit_lines, hint
 
-group = typer.Typer(help="Prepare the services that a server uses.", no_args_is_help=True)
+
+def add_to(group: typer.Typer) -> None:
+    """Into the group `setup`, beside `topics`."""
+    group.command("postgres")(postgres)
 
 
-@group.command("postgres")
 def postgres(
     url: Annotated[str, typer.Option("--url", help="The store's URL: postgresql://role:password@host:5432/database.")],
     admin: Annotated[

@@ -68,11 +68,24 @@ def filled(store, lab):
 
 
 @pytest.fixture
-def second(tmp_path, clock, store_url):
-    store = open_store(f"sqlite:{tmp_path / 'second.sqlite'}", clock=clock)
+def second(request, tmp_path, clock, store_url):
+    """An empty store on the same database, or on the one that a test names."""
+    kind = getattr(request, "param", "sqlite" if store_url.startswith("sqlite") else "postgresql")
+    if kind == "sqlite":
+        url, drop = f"sqlite:{tmp_path / 'second.sqlite'}", None
+    else:
+        server = request.getfixturevalue("postgres_server")
+        drop = server.create(request.getfixturevalue("postgres_template"))
+        server.run(
+            "UPDATE store_info SET value = 'another store' WHERE key = 'uuid'", drop
+        )  # the template's copies are one
+        url = server.url(drop)
+    store = open_store(url, clock=clock)
     store.migrate()
     yield store
     store.close()
+    if drop is not None:
+        server.drop(drop)
 
 
 def written(store, **options):
@@ -85,7 +98,8 @@ def history(store):
     found = []
     for row in rows(store, tables.observation):
         result = result_value(row["result"], row["kind"], row["extra"])
-        found.append({**row, "result": (type(result).__name__, result), "kind": None})
+        extra = {k: v for k, v in (row["extra"] or {}).items() if k != "result"} or None
+        found.append({**row, "result": (type(result).__name__, result), "kind": None, "extra": extra})
     return found
 
 
@@ -106,6 +120,22 @@ def test_an_empty_store_becomes_the_same_with_the_same_ids(filled, second):
     assert new > max(row["id"] for row in rows(filled, tables.thing))
     stream = rows(second, tables.datastream)[0]["id"]
     (number,) = second.insert_observations([NewObservation(stream, T0, 1.0)]).result()
+    assert number > max(row["id"] for row in rows(filled, tables.observation))
+
+
+OTHER = [
+    pytest.param("sqlite", "postgresql", marks=pytest.mark.postgres),
+    pytest.param("postgresql", "sqlite", marks=pytest.mark.postgres),
+]
+
+
+@pytest.mark.parametrize(("store_url", "second"), OTHER, indirect=True)
+def test_a_store_moves_from_one_database_to_the_other(filled, second):
+    load(second, io.BytesIO(written(filled, move=True)[0]), move=True)
+    assert content(second) == content(filled)
+    assert history(second) == history(filled)
+    stream = rows(second, tables.datastream)[0]["id"]
+    number = second.insert_observations([NewObservation(stream, T0, 1.0)]).result()[0]
     assert number > max(row["id"] for row in rows(filled, tables.observation))
 
 
@@ -218,6 +248,7 @@ def test_without_move_no_key_leaves_the_store(filled):
         load(filled, io.BytesIO(data))
 
 
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)  # the file is read the same way everywhere
 @pytest.mark.parametrize("keep", [0.3, 0.7, 0.999])
 def test_a_file_that_is_cut_off_goes_on_when_it_is_whole(filled, second, keep):
     data, _ = written(filled)
@@ -229,6 +260,7 @@ def test_a_file_that_is_cut_off_goes_on_when_it_is_whole(filled, second, keep):
     assert history(second) == history(filled)
 
 
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)  # the file is read the same way everywhere
 def test_a_pipe_goes_on_too(filled, second):
     class Pipe(io.BytesIO):
         def seekable(self):
@@ -259,6 +291,7 @@ BAD = {
 }
 
 
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)  # the file is read the same way everywhere
 @pytest.mark.parametrize("name", BAD)
 def test_a_damaged_line_is_named_and_stores_nothing(second, name):
     line, message = BAD[name]
@@ -278,6 +311,7 @@ def test_a_damaged_line_is_named_and_stores_nothing(second, name):
     assert rows(second, tables.company) == rows(second, tables.thing) == rows(second, tables.observation) == []
 
 
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)  # the file is read the same way everywhere
 def test_what_is_no_export_is_refused(second):
     for data in (b"", b"{}\n", b'{"value":[]}\n', b"\x00\xff\n"):
         with pytest.raises(InvalidInput):

@@ -7,7 +7,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from twinstack.core.errors import Conflict, InvalidInput
-from twinstack.sensorthings.model import MULTI_DATASTREAM, MULTI_DATASTREAM_KIND
 from twinstack.sensorthings.store import rows as entity_rows
 from twinstack.sensorthings.store import tables
 from twinstack.sensorthings.store.transaction import Tx, insert_or_ignore, take_ids
@@ -15,13 +14,6 @@ from twinstack.sensorthings.transfer import ids, layout
 from twinstack.sensorthings.transfer.mapping import Transfer
 
 Row = dict[str, Any]
-
-
-def _kind_of(table: sa.Table, row: Row) -> str:
-    """Under which kind the name of a row stands."""
-    if table is tables.datastream and row["kind"] == MULTI_DATASTREAM_KIND:
-        return entity_rows.kind_of(MULTI_DATASTREAM)
-    return table.name
 
 
 class Entities:
@@ -71,7 +63,10 @@ class Entities:
             wanted = {row[name] for row in rows if row.get(name) is not None}
             if not wanted or target == table.name:
                 continue
-            known = self._known(tx, target, wanted)
+            if target == layout.OBSERVATION:
+                known = self._transfer.known_observations(tx.connection, wanted)
+            else:
+                known = self._transfer.known(tx.connection, target, wanted)
             for row in result:
                 if row.get(name) is None:
                     continue
@@ -82,14 +77,6 @@ class Entities:
                     )
                 row[name] = known[str(row[name])]
         return result
-
-    def _known(self, tx: Tx, target: str, wanted: set[int]) -> dict[str, int]:
-        if target != layout.OBSERVATION:
-            return self._transfer.known(tx.connection, target, wanted)
-        found: dict[str, int] = {}
-        for i in wanted:  # Observations are known by runs of ids
-            found |= {str(theirs): ours for theirs, ours in self._transfer.known_range(tx.connection, i, i).items()}
-        return found
 
     def _twin(self, tx: Tx, table: sa.Table, row: Row) -> int | None:
         """A row of this store that is the same thing: by the name that must be unique, or by what it hangs on."""
@@ -114,7 +101,7 @@ class Entities:
         if not self._is_reserved(table, row):
             return None
         query = sa.select(tables.entity_name.c.entity_id).where(
-            tables.entity_name.c.kind == _kind_of(table, row), tables.entity_name.c.name == name
+            tables.entity_name.c.kind == table.name, tables.entity_name.c.name == name
         )
         return tx.connection.execute(query).scalar_one_or_none()
 
@@ -138,8 +125,7 @@ class Entities:
             tx.outgoing.meta.append((self._systems[row["system_id"]], own))
         if self._is_reserved(table, row):
             tx.connection.execute(
-                sa.insert(tables.entity_name),
-                {"kind": _kind_of(table, row), "name": row["name"], "entity_id": own},
+                sa.insert(tables.entity_name), {"kind": table.name, "name": row["name"], "entity_id": own}
             )
         return int(own)
 
@@ -153,7 +139,8 @@ class Entities:
         for row in rows:
             if table is not tables.app and "app_uid" in row and not self._has_app(tx, row["app_uid"]):
                 continue  # its app has the name of one that is here
-            stored += tx.connection.execute(insert_or_ignore(tx.connection, table), row).rowcount
+            insert = insert_or_ignore(tx.connection, table).execution_options(preserve_rowcount=True)
+            stored += tx.connection.execute(insert, row).rowcount
         return stored, len(rows) - stored
 
     def _has_app(self, tx: Tx, uid: str) -> bool:

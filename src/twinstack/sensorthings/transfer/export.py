@@ -43,8 +43,10 @@ def export(
         }
         _write(out, [header])
         counts: dict[str, int] = {}
-        for table in layout.sections(move=move, system=one is not None):
-            counts |= _section(connection, out, table, one)
+        sections = layout.sections(move=move, system=one is not None)
+        behind = [table for table in sections if layout.follows_observations(table)]
+        for table in (table for table in sections if table not in behind):
+            counts[table.name] = _table(connection, out, table, one)
         done = 0
         for observations in _observations(connection, one):
             _write(out, [{layout.OBSERVATION: row} for row in observations])
@@ -52,19 +54,18 @@ def export(
             if progress is not None:
                 progress(done, total)
         counts[layout.OBSERVATION] = done
-        for table in layout.sections_behind():
-            counts |= _section(connection, out, table, one)
-        _write(out, [{layout.END: counts}])
-    return counts
+        for table in behind:
+            counts[table.name] = _table(connection, out, table, one)
+        _write(out, [{layout.END: {name: n for name, n in counts.items() if n}}])
+    return {name: n for name, n in counts.items() if n or name == layout.OBSERVATION}
 
 
-def _section(connection: sa.Connection, out: IO[bytes], table: sa.Table, system_id: int | None) -> dict[str, int]:
-    """Writes the rows of a table; how many, when there are any."""
-    count = 0
+def _table(connection: sa.Connection, out: IO[bytes], table: sa.Table, system_id: int | None) -> int:
+    n = 0
     for page in _pages(connection, table, system_id):
-        count += len(page)
+        n += len(page)
         _write(out, [{table.name: layout.to_json(table, row)} for row in page])
-    return {table.name: count} if count else {}
+    return n
 
 
 def _write(out: IO[bytes], lines: list[Any]) -> None:

@@ -1,5 +1,4 @@
 """What stands in an export, derived from the tables: sections in the order of their references, and who refers to whom.
-What refers to Observations stands behind them.
 
 docs/export.md is the format's description; `FORMAT` counts its changes.
 """
@@ -41,24 +40,25 @@ _MORE_REFERENCES = {
     "copy_of": None,
     "datastream_id": "datastream",
     "feature_id": "feature",
-    "observation_id": OBSERVATION,
     "subject_id": OBSERVATION,
     "object_id": OBSERVATION,
+    "observation_id": OBSERVATION,
 }
-# What refers to Observations, and what refers to that.
-_BEHIND = ("relation", "group_observation", "group_relation")
 
 
 def sections(*, move: bool, system: bool) -> list[sa.Table]:
-    """The tables of an export before its Observations. `system`: those of one system only."""
-    left_out = {OBSERVATION, *MOVED, *_DERIVED, *_BEHIND, *(_APPS if system else ())}
+    """The tables of an export, all but `observation`, which is last. `system`: those of one system only."""
+    left_out = {OBSERVATION, *MOVED, *_DERIVED, *(_APPS if system else ())}
     ordered = [table for table in tables.metadata.sorted_tables if table.name not in left_out]
     return [tables.BY_NAME[name] for name in MOVED] + ordered if move else ordered
 
 
-def sections_behind() -> list[sa.Table]:
-    """The tables of an export behind its Observations."""
-    return [tables.BY_NAME[name] for name in _BEHIND]
+def follows_observations(table: sa.Table) -> bool:
+    """Whether rows refer to Observations, by themselves or through what they link: they stand behind them."""
+    targets = references(table).values()
+    return OBSERVATION in targets or any(
+        follows_observations(tables.BY_NAME[target]) for target in targets if target != table.name
+    )
 
 
 def references(table: sa.Table) -> dict[str, str]:

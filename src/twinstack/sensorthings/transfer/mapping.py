@@ -60,6 +60,13 @@ class Transfer:
             for i in range(max(0, lo - start), min(n, hi - start + 1))
         }
 
+    def known_observations(self, connection: sa.Connection, ids: Collection[int]) -> dict[str, int]:
+        """Source id -> own id of Observations anywhere, as `known` gives it for everything else."""
+        found: dict[str, int] = {}
+        for one in ids:
+            found.update((str(theirs), ours) for theirs, ours in self.known_range(connection, one, one).items())
+        return found
+
     def add_range(self, connection: sa.Connection, theirs: Sequence[int], ours: Sequence[int]) -> None:
         """Pairs in ascending order of the source's ids, kept as runs."""
         runs: list[list[int]] = []
