@@ -161,7 +161,7 @@ class _Import:
 
     def _section(self, tx: Tx, section: str, rows: list[Any], entities: Entities) -> tuple[int, int]:
         table = tables.BY_NAME.get(section)
-        if table is None or table not in (*layout.sections(move=True, system=False), *layout.sections_behind()):
+        if table is None or table not in layout.sections(move=True, system=False):
             raise InvalidInput(f"There is no section '{section[:80]}'.", fix="Was it written by a newer version?")
         parsed = [layout.from_json(table, row) for row in rows]
         if section in layout.MOVED:
