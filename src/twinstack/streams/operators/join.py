@@ -32,7 +32,7 @@ from twinstack.core import limits
 from twinstack.streams.operators.chunks import Chunks
 from twinstack.streams.operators.names import Names
 from twinstack.streams.operators.packing import pack, unpack
-from twinstack.streams.operators.rows import letters_on_arrival, ranges
+from twinstack.streams.operators.rows import joined, letters_on_arrival, ranges, selected
 from twinstack.streams.operators.seam import (
     BEGINNING_US,
     FAN_OUT,
@@ -40,7 +40,6 @@ from twinstack.streams.operators.seam import (
     LEFT,
     RIGHT,
     UNPAIRED,
-    Array,
     Block,
     Integers,
     JoinPlan,
@@ -52,7 +51,6 @@ from twinstack.streams.operators.seam import (
     Watermarks,
 )
 from twinstack.streams.operators.series import UNSAVED, Series
-from twinstack.streams.operators.table import concatenated
 
 SIDES = (LEFT, RIGHT)
 GARBAGE_ROWS_MIN = 4_096
@@ -101,14 +99,19 @@ class Join:
         self, rows: Sequence[Rows], watermarks: Watermarks, limit: int = limits.TASK_OUTPUT_RECORDS_MAX
     ) -> Step[Pairs]:
         letters: list[Letters] = []
-        null_keys = sum(self._take(number, part, letters) for number, part in enumerate(rows))
+        null_keys = 0
+        for side in SIDES:
+            mine = [(number, part) for number, part in enumerate(rows) if part.side == side and len(part)]
+            kept = [self._admitted(number, part, letters) for number, part in mine]
+            null_keys += sum(nulls for _, _, nulls in kept)
+            self._insert(self._sides[side], [(codes, block) for codes, block, _ in kept if len(codes)])
         self._told = [max(told, mark) for told, mark in zip(self._told, watermarks.sides, strict=True)]
         pairs, more = self._settle(limit, letters)
         self._bound(letters)
         return Step(pairs, letters, null_keys=null_keys, more=more)
 
-    def _take(self, number: int, rows: Rows, letters: list[Letters]) -> int:
-        """Puts rows to those of their side; how many had no key."""
+    def _admitted(self, number: int, rows: Rows, letters: list[Letters]) -> tuple[Integers, Block, int]:
+        """The codes and rows that take part, and how many had no key."""
         codes = self._names.codes(rows.keys)
         good = codes >= 0
         nulls = len(rows) - int(np.count_nonzero(good))
@@ -119,12 +122,15 @@ class Join:
                 letters.append(letters_on_arrival(reason, number, rows, np.flatnonzero(which)))
         good &= ~(late | orphaned)
         if good.all():
-            self._sides[rows.side].insert(codes, rows.times_us, rows.sources, rows.offsets, rows.values)
-        elif good.any():
-            values = {name: column[good] for name, column in rows.values.items()}
-            here = (rows.times_us[good], rows.sources[good], rows.offsets[good])
-            self._sides[rows.side].insert(codes[good], *here, values)
-        return nulls
+            return codes, Block(rows.keys, rows.times_us, rows.sources, rows.offsets, rows.values), nulls
+        return codes[good], selected(rows, good), nulls
+
+    def _insert(self, side: Series, parts: Sequence[tuple[Integers, Block]], chunk: Integers | int = UNSAVED) -> None:
+        """All at once: each insertion moves what is there."""
+        if parts:
+            block = joined([block for _, block in parts])
+            codes = np.concatenate([codes for codes, _ in parts])
+            side.insert(codes, block.times_us, block.sources, block.offsets, block.values, chunk)
 
     def _settle(self, limit: int, letters: list[Letters]) -> tuple[Pairs, bool]:
         until = list(self._told)
@@ -330,12 +336,14 @@ class Join:
         if facts is not None:
             self._told, self._settled, self._cut = unpack(self._facts_key, facts, _facts)
             self._saved_facts = facts
-        parts: tuple[list[tuple[int, Block]], ...] = ([], [])
-        for seq, number, block in self._chunks.restore(records):
-            parts[number].append((seq, block))
-        for side, saved in zip(self._sides, parts, strict=True):
-            if saved:
-                self._insert_saved(side, saved)
+        parts: tuple[list[tuple[Integers, Block]], ...] = ([], [])
+        chunks: tuple[list[Integers], ...] = ([], [])
+        for seq, number, whole in self._chunks.restore(records):
+            block = selected(whole, whole.times_us >= self._cut)
+            parts[number].append((self._names.codes(block.keys), block))
+            chunks[number].append(np.full(len(block), seq, np.int64))
+        for side, saved, seqs in zip(self._sides, parts, chunks, strict=True):
+            self._insert(side, saved, np.concatenate(seqs) if seqs else UNSAVED)
         for number, side in enumerate(self._sides):
             other = self._sides[1 - number]
             found = other.first_not_before(side.key, side.time)
@@ -343,21 +351,6 @@ class Join:
             side.done[some] = other.time[found[some]] < self._settled[1 - number]
             side.new[:] = False
         self._collect()
-
-    def _insert_saved(self, side: Series, saved: list[tuple[int, Block]]) -> None:
-        blocks = [block for _, block in saved]
-        times_us = np.concatenate([block.times_us for block in blocks])
-        kept = times_us >= self._cut
-        names = {name for block in blocks for name in block.values}
-        values = {name: concatenated([_column(block, name) for block in blocks])[kept] for name in names}
-        side.insert(
-            np.concatenate([self._names.codes(block.keys) for block in blocks])[kept],
-            times_us[kept],
-            np.concatenate([block.sources for block in blocks])[kept],
-            np.concatenate([block.offsets for block in blocks])[kept],
-            values,
-            np.concatenate([np.full(len(block), seq, np.int64) for seq, block in saved])[kept],
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,11 +384,6 @@ def _distinct(left: Integers, right: Integers) -> tuple[Integers, Integers]:
     codes = np.sort(left * width + right)
     codes = codes[np.flatnonzero(np.diff(codes, prepend=-1))]
     return codes // width, codes % width
-
-
-def _column(block: Block, name: str) -> Array:
-    column = block.values.get(name)
-    return np.full(len(block), None, np.object_) if column is None else column
 
 
 def _facts(content: Any) -> tuple[list[int], list[int], int]:

@@ -24,7 +24,7 @@ from twinstack.streams.operators.clocks import Clocks
 from twinstack.streams.operators.names import Names
 from twinstack.streams.operators.packing import damaged, pack, unpack
 from twinstack.streams.operators.panes import Panes
-from twinstack.streams.operators.rows import letters_on_arrival, ranges
+from twinstack.streams.operators.rows import joined, letters_on_arrival, ranges, selected
 from twinstack.streams.operators.seam import (
     BEGINNING_US,
     END_US,
@@ -106,6 +106,9 @@ class GroupBy:
 
     # --- where a pane's windows are ----------------------------------------------------------------------------------
 
+    def _pane(self, times: Integers) -> Integers:
+        return times // self._pane_us * self._pane_us
+
     def _first_number(self, pane: Integers) -> Integers:
         return -((self._plan.size_us - self._pane_us - pane) // self._plan.slide_us)
 
@@ -121,16 +124,18 @@ class GroupBy:
         self, rows: Sequence[Rows], watermarks: Watermarks, limit: int = limits.TASK_OUTPUT_RECORDS_MAX
     ) -> Step[Windows]:
         letters: list[Letters] = []
-        null_keys = sum(self._take(number, part, letters) for number, part in enumerate(rows) if len(part))
+        taken = [self._admitted(number, part, letters) for number, part in enumerate(rows) if len(part)]
+        self._add([(codes, block) for codes, block, _ in taken if len(codes)])
+        null_keys = sum(nulls for _, _, nulls in taken)
         self._told = max(self._told, watermarks.sides[0])
         windows, more, arithmetic = self._close(watermarks, limit)
         if len(self._panes) > self._plan.panes_max:
             self._evict(letters)
         return Step(windows, letters, null_keys=null_keys, arithmetic=arithmetic, more=more)
 
-    def _take(self, number: int, rows: Rows, letters: list[Letters]) -> int:
-        codes, times = self._names.codes(rows.keys), rows.times_us
-        panes = times // self._pane_us * self._pane_us
+    def _admitted(self, number: int, rows: Rows, letters: list[Letters]) -> tuple[Integers, Block, int]:
+        """The codes and rows that count, and how many had no key."""
+        codes, panes = self._names.codes(rows.keys), self._pane(rows.times_us)
         first_end = self._first_end(panes)
         good = codes >= 0
         nulls = len(rows) - int(np.count_nonzero(good))
@@ -141,12 +146,16 @@ class GroupBy:
                 letters.append(letters_on_arrival(reason, number, rows, np.flatnonzero(which)))
         # Between windows that slide further than they are long a row may belong to none.
         good &= ~(late | gone) & (first_end <= self._last_end(panes))
-        if good.any():
-            values = {name: column[good] for name, column in rows.values.items()}
-            picked = [column[good] for column in (codes, panes, times, rows.sources, rows.offsets)]
-            self._panes.add((picked[0], picked[1]), (picked[2], picked[3], picked[4]), values)
-            self._next_end = min(self._next_end, int(first_end[good].min()))
-        return nulls
+        if good.all():
+            return codes, Block(rows.keys, rows.times_us, rows.sources, rows.offsets, rows.values), nulls
+        return codes[good], selected(rows, good), nulls
+
+    def _add(self, parts: Sequence[tuple[Integers, Block]]) -> None:
+        if parts:
+            block = joined([block for _, block in parts])
+            codes, panes = np.concatenate([codes for codes, _ in parts]), self._pane(block.times_us)
+            self._panes.add((codes, panes), (block.times_us, block.sources, block.offsets), block.values)
+            self._next_end = min(self._next_end, int(self._first_end(panes).min()))
 
     def _late(self, codes: Integers, rows: Rows, first_end: Integers) -> Any:
         good = codes >= 0
