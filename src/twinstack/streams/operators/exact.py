@@ -14,6 +14,7 @@ import numpy as np
 from twinstack.streams.operators.seam import Array, Integers
 
 _LOW_BITS = 26
+_USUAL = 2**127
 _SHIFT_MAX, _ROWS_MAX = 20, 65_536
 """With mantissas of 27 + 26 bits these sums stay within 63 bits."""
 
@@ -83,6 +84,8 @@ def deviation(count: int, total: int, squares: int, unit: int) -> float | None:
 
 
 def to_bytes(value: int) -> bytes:
+    if -_USUAL <= value < _USUAL:
+        return value.to_bytes(16, "little", signed=True)
     return value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
 
 
