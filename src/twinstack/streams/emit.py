@@ -18,10 +18,10 @@ from twinstack.query.streamsql.kinds import TIMES
 from twinstack.streams.derived import Targets, entity_key, single_group, with_keys
 from twinstack.streams.headers import TS_ID, TS_SOURCE, app_header, source_prefix
 from twinstack.streams.letters import DeadLetters
-from twinstack.streams.making import MADE_BYTES_MAX, Items, ident_maker, observation
+from twinstack.streams.making import MADE_BYTES_MAX, Items, TimeTexts, ident_maker, observation
 from twinstack.streams.operator import Output
 from twinstack.streams.operators.keys import decode_key
-from twinstack.streams.operators.seam import Array, Block, Letters, Pairs, Windows
+from twinstack.streams.operators.seam import Array, Block, Integers, Letters, Pairs, Windows
 from twinstack.streams.rows import take
 from twinstack.streams.spec import AppSpec
 from twinstack.streams.split import AT, ID, KEY
@@ -102,6 +102,8 @@ class PairMaker(_Common):
         assert checked.join is not None
         self._condition = compile_columns(checked) if checked.where is not None else None
         self._aliases = [side.alias for side in checked.join.sides]
+        self._texts = TimeTexts()
+        self._grants: dict[tuple[int, int], list[tuple[str, bytes]]] = {}
         self._group = single_group(checked)
 
     def make(self, settled: Pairs, output: Output) -> None:
@@ -125,34 +127,46 @@ class PairMaker(_Common):
             return
         results, parameters, arithmetic = self._items(columns)
         output.arithmetic += arithmetic
-        key, datastream = self._targets.of(self._group)
-        times = np.maximum(settled.left.times_us, settled.right.times_us)
-        for place, i in enumerate(chosen):
-            if results[place] is None:
-                output.null_results += 1
-                continue
-            when = [at for side in sides if (at := value_at(side.values, AT, i)) is not None]
-            value = observation(
-                times_text(int(times[i])),
-                times_text(int(max(when))) if when else None,
-                results[place],
-                datastream,
-                parameters[place],
-            )
+        known = [place for place, result in enumerate(results) if result is not None]
+        output.null_results += len(results) - len(known)
+        if known:
+            rows = np.array(chosen, np.intp)[known]
+            values = self._values(settled, rows, [results[i] for i in known], [parameters[i] for i in known])
+            self._send(settled, rows, values, output)
+
+    def _values(
+        self, settled: Pairs, rows: Integers, results: list[Any], parameters: Sequence[dict[str, Any] | None]
+    ) -> list[bytes]:
+        _, datastream = self._targets.of(self._group)
+        text = self._texts.__getitem__
+        times = np.maximum(settled.left.times_us[rows], settled.right.times_us[rows]).tolist()
+        at = _greatest(settled.left.values[AT][rows], settled.right.values[AT][rows])
+        return [
+            observation(text(time), text(when), result, datastream, told)
+            for time, when, result, told in zip(times, at, results, parameters, strict=True)
+        ]
+
+    def _send(self, settled: Pairs, rows: Integers, values: list[bytes], output: Output) -> None:
+        key, _ = self._targets.of(self._group)
+        left, right = settled.left, settled.right
+        ids = [side.values[ID][rows].tolist() for side in (left, right)]
+        prefixes = [map(self._prefix, side.values[KEY][rows].tolist()) for side in (left, right)]
+        grants = map(self._granted, left.sources[rows].tolist(), right.sources[rows].tolist())
+        ident, app = self._ident, self._app
+        for i, value, a, b, from_a, from_b, granted in zip(rows.tolist(), values, *ids, *prefixes, grants, strict=True):
             if len(value) > MADE_BYTES_MAX:
                 self._too_large(settled, i, output)
                 continue
-            self._add(output, key, value, self._headers(settled, i))
+            source = b"".join((b"[", from_a, a, b'"],', from_b, b, b'"]]'))
+            output.values.append(value)
+            output.keys.append(key)
+            output.headers.append([(TS_ID, ident(a, b)), app, (TS_SOURCE, source), *granted])
 
-    def _headers(self, settled: Pairs, i: int) -> Headers:
-        left, right = settled.left, settled.right
-        ids = [value_at(side.values, ID, i) or b"" for side in (left, right)]
-        inputs = [
-            self._prefix(value_at(side.values, KEY, i) or b"") + ident + b'"]'
-            for side, ident in zip((left, right), ids, strict=True)
-        ]
-        granted = self._origins.granted(int(left.sources[i]), int(right.sources[i]))
-        return [(TS_ID, self._ident(*ids)), self._app, (TS_SOURCE, b"[" + b",".join(inputs) + b"]"), *granted]
+    def _granted(self, a: int, b: int) -> list[tuple[str, bytes]]:
+        found = self._grants.get((a, b))
+        if found is None:
+            found = self._grants[a, b] = self._origins.granted(a, b)
+        return found
 
     def _prefix(self, log_key: bytes) -> bytes:
         found = self._prefixes.get(log_key)
@@ -164,6 +178,16 @@ class PairMaker(_Common):
         value, key, facts, ident = self._letter(settled.left, i, "fan_out")
         facts |= {"error": "size", "message": f"What was made of the pair is too large: {MADE_BYTES_MAX} bytes fit."}
         output.letters.append(self._letters.letter(value, key, facts, ident))
+
+
+def _greatest(a: Array, b: Array) -> list[int | None]:
+    """Of two columns of instants the later ones; NULL beside an instant is none."""
+    if a.dtype == np.int64 and b.dtype == np.int64:
+        return np.maximum(a, b).tolist()  # type: ignore[no-any-return]
+    return [
+        y if x is None or x != x else x if y is None or y != y else int(max(x, y))
+        for x, y in zip(a.tolist(), b.tolist(), strict=True)
+    ]
 
 
 class WindowMaker(_Common):

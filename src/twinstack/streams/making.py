@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha1
 from typing import Any
@@ -19,7 +18,6 @@ from twinstack.query.streamsql.kinds import TIMES
 
 MADE_BYTES_MAX = limits.DERIVED_RECORD_BYTES_MAX - 64 * limits.KIB
 _encode = msgspec.json.Encoder().encode
-_NAMESPACE = NAMESPACE.bytes
 
 
 class Items:
@@ -52,6 +50,19 @@ def _time(us: int | None) -> str | None:
         return None
 
 
+class _Made(msgspec.Struct, gc=False):
+    """A record's value, keys in the order of the binding."""
+
+    phenomenonTime: str | None  # noqa: N815
+    resultTime: str | None  # noqa: N815
+    result: Any
+    Datastream: msgspec.Raw
+
+
+class _MadeWith(_Made, gc=False):
+    parameters: dict[str, Any]
+
+
 def observation(
     phenomenon_time: str | None,
     result_time: str | None,
@@ -59,27 +70,34 @@ def observation(
     datastream: msgspec.Raw,
     parameters: dict[str, Any] | None,
 ) -> bytes:
-    """The value of one record, keys in the order of the binding."""
-    record: dict[str, Any] = {
-        "phenomenonTime": phenomenon_time,
-        "resultTime": result_time,
-        "result": result,
-        "Datastream": datastream,
-    }
-    if parameters is not None:
-        record["parameters"] = parameters
-    return _encode(record)
+    """The value of one record."""
+    if parameters is None:
+        return _encode(_Made(phenomenon_time, result_time, result, datastream))
+    return _encode(_MadeWith(phenomenon_time, result_time, result, datastream, parameters))
+
+
+class TimeTexts(dict[int | None, str | None]):
+    """Instants as text: those of neighbouring rows repeat, so each is written once."""
+
+    _MAX = 10_000
+
+    def __missing__(self, us: int | None) -> str | None:
+        if len(self) >= self._MAX:
+            self.clear()
+        text = self[us] = _time(us)
+        return text
 
 
 def ident_maker(uid: str) -> Callable[..., bytes]:
     """ts-id of what an app makes: the UUIDv5 of the app and of what makes it one of a kind (the sources' ids, or group
     and window start); as `core.ids.derived_id`, at a third of the cost."""
-    begin = _NAMESPACE + uid.encode()
+    begin = NAMESPACE.bytes + uid.encode()
 
     def make(*parts: bytes) -> bytes:
-        digest = bytearray(sha1(b"\0".join((begin, *parts)), usedforsecurity=False).digest()[:16])
-        digest[6] = digest[6] & 0x0F | 0x50
-        digest[8] = digest[8] & 0x3F | 0x80
-        return str(uuid.UUID(bytes=bytes(digest))).encode()
+        h = sha1(b"\0".join((begin, *parts)), usedforsecurity=False).hexdigest()
+        return f"{h[:8]}-{h[8:12]}-5{h[13:16]}-{_VARIANTS[h[16]]}{h[17:20]}-{h[20:32]}".encode()
 
     return make
+
+
+_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}

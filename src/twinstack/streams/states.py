@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twinstack.core.errors import Conflict
-from twinstack.streams.operator import Output
+
+if TYPE_CHECKING:
+    from twinstack.streams.operator import Output  # numpy comes with it: the server reads states and has no use for it
 
 IDLE, INIT, STARTING, RUNNING, PAUSED = "idle", "init", "starting", "running", "paused"
 FAILING, CRASHED, STOPPING = "failing", "crashed", "stopping"

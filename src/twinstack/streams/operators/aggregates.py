@@ -6,84 +6,19 @@ Adding rows, putting panes together and saving them give the same in every order
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import compress
+from typing import Any
 
 import numpy as np
 
-from twinstack.query.streamsql.kinds import INT_MAX, INT_MIN
+from twinstack.query.streamsql.kinds import normal
 from twinstack.streams.operators import sketches
-from twinstack.streams.operators.exact import (
-    deviation,
-    from_bytes,
-    group_squares,
-    group_sums,
-    ratio,
-    to_bytes,
-)
+from twinstack.streams.operators.parts import Accumulator, Columns, Part, Results
 from twinstack.streams.operators.seam import Aggregate, Array, Integers, as_values, objects
+from twinstack.streams.operators.sums import Sums
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Rows with a value, grouped by slot and within a slot in the order of (time, source, offset); group i begins at
-    starts[i] and belongs to slots[i], each slot once."""
-
-    slots: Integers
-    starts: Integers
-    values: Array
-    times: Integers
-    sources: Integers
-    offsets: Integers
-
-    @property
-    def ends(self) -> Integers:
-        return np.append(self.starts[1:], len(self.values))
-
-    @property
-    def counts(self) -> Integers:
-        return self.ends - self.starts
-
-
-Results = tuple[Array, int]
-"""A value for each window, and how many are NULL because they lie beyond what a number can be."""
-
-
-class Accumulator(Protocol):
-    """`columns` are all of its state."""
-
-    columns: dict[str, Array]
-
-    def add(self, part: Part) -> None: ...
-
-    def results(self, slots: Integers, starts: Integers) -> Results:
-        """Of windows that each have the panes slots[starts[i]:starts[i + 1]], at least one."""
-        ...
-
-    def save(self, slots: Integers) -> dict[str, Array]: ...
-
-    def load(self, slots: Integers, saved: Mapping[str, Array]) -> None: ...
-
-
-class _Columns:
-    """Columns with an empty value each."""
-
-    empty: Mapping[str, Any]
-
-    def __init__(self) -> None:
-        self.columns: dict[str, Array] = {
-            name: np.empty(0, np.int64 if isinstance(value, int) else np.object_) for name, value in self.empty.items()
-        }
-
-    def save(self, slots: Integers) -> dict[str, Array]:
-        return {name: column[slots] for name, column in self.columns.items()}
-
-    def load(self, slots: Integers, saved: Mapping[str, Array]) -> None:
-        for name, column in self.columns.items():
-            column[slots] = saved[name]
-
-
-class Count(_Columns):
+class Count(Columns):
     empty: Mapping[str, Any] = {"n": 0}
 
     def add(self, part: Part) -> None:
@@ -93,111 +28,7 @@ class Count(_Columns):
         return np.add.reduceat(self.columns["n"][slots], starts), 0
 
 
-class Sums(_Columns):
-    """SUM, AVG, STDDEV. `total` counts in units of 2**unit, `squares` in those of 2**(2 * unit); `floats`: how many of
-    the values were FLOAT (a sum of INT alone is an INT)."""
-
-    def __init__(self, function: str) -> None:
-        self.empty: Mapping[str, Any] = {"n": 0, "floats": 0, "total": None}
-        if function == "stddev":
-            self.empty = {**self.empty, "squares": None}
-        super().__init__()
-        self._finish: Callable[[int, int, int, int], Any] = getattr(self, f"_{function}")
-        self._squares = function == "stddev"
-        self._unit = 0
-
-    def add(self, part: Part) -> None:
-        columns, slots = self.columns, part.slots
-        columns["n"][slots] += part.counts
-        columns["floats"][slots] += _float_counts(part)
-        sums = group_sums(part.values, part.starts)
-        self._lower(sums.unit)
-        self._put("total", slots, sums.to_unit(self._unit))
-        if self._squares:
-            squares = group_squares(part.values, part.starts)
-            self._put("squares", slots, squares.to_unit(2 * self._unit))
-
-    def _put(self, name: str, slots: Integers, more: Array) -> None:
-        column = self.columns[name]
-        held = column[slots]
-        held[held == None] = 0  # noqa: E711  # an element-wise comparison
-        column[slots] = held + more
-
-    def _lower(self, unit: int) -> None:
-        """The unit is at most this one from now on."""
-        if unit >= self._unit:
-            return
-        for name, by in (("total", self._unit - unit), ("squares", 2 * (self._unit - unit))):
-            column = self.columns.get(name)
-            if column is not None:
-                some = np.flatnonzero(column != None)  # noqa: E711
-                column[some] = column[some] << by
-        self._unit = unit
-
-    def results(self, slots: Integers, starts: Integers) -> Results:
-        totals = {}
-        for name in self.empty:
-            column = self.columns[name][slots]
-            if column.dtype == np.object_:
-                column[column == None] = 0  # noqa: E711
-            totals[name] = np.add.reduceat(column, starts).tolist()
-        squares = totals.get("squares", totals["n"])
-        rows = zip(totals["n"], totals["floats"], totals["total"], squares, strict=True)
-        made = [self._finish(*row) if row[0] else None for row in rows]
-        beyond = sum(value is _BEYOND for value in made)
-        return as_values([None if value is _BEYOND else value for value in made]), beyond
-
-    def _sum(self, _n: int, floats: int, total: int, _squares: int) -> Any:
-        if floats:
-            return _or_beyond(ratio(total, self._unit))
-        whole = total >> -self._unit
-        return whole if INT_MIN <= whole <= INT_MAX else _BEYOND
-
-    def _avg(self, n: int, _floats: int, total: int, _squares: int) -> Any:
-        return _or_beyond(ratio(total, self._unit, n))
-
-    def _stddev(self, n: int, _floats: int, total: int, squares: int) -> Any:
-        return None if n < 2 else _or_beyond(deviation(n, total, squares, self._unit))
-
-    def save(self, slots: Integers) -> dict[str, Array]:
-        saved = super().save(slots)
-        for name in ("total", "squares"):
-            if name in saved:
-                saved[name] = objects(to_bytes(value or 0) for value in saved[name])
-        return {**saved, "unit": np.full(len(slots), self._unit, np.int64)}
-
-    def load(self, slots: Integers, saved: Mapping[str, Array]) -> None:
-        units = saved["unit"]
-        self._lower(int(units.min(initial=0)))
-        self.columns["n"][slots], self.columns["floats"][slots] = saved["n"], saved["floats"]
-        for name, times in (("total", 1), ("squares", 2)):
-            if name in self.columns:
-                shifts = (times * (units - self._unit)).tolist()
-                raw = zip(saved[name], shifts, strict=True)
-                self.columns[name][slots] = objects(from_bytes(value) << by for value, by in raw)
-
-
-class _Beyond:
-    pass
-
-
-_BEYOND = _Beyond()
-
-
-def _or_beyond(value: float | None) -> Any:
-    return _BEYOND if value is None else value
-
-
-def _float_counts(part: Part) -> Integers:
-    if part.values.dtype == np.int64:
-        return np.zeros(len(part.slots), np.int64)
-    if part.values.dtype == np.float64:
-        return part.counts
-    floats = np.fromiter((isinstance(value, float) for value in part.values), np.int64, len(part.values))
-    return np.add.reduceat(floats, part.starts)
-
-
-class Extreme(_Columns):
+class Extreme(Columns):
     """MIN, MAX. Of an INT and an equal FLOAT the INT is given, 0.0 for -0.0: no order shows."""
 
     empty: Mapping[str, Any] = {"value": None}
@@ -238,7 +69,7 @@ class Extreme(_Columns):
         return as_values([self._of(panes) for panes in np.split(held, starts[1:])]), 0
 
 
-class Edge(_Columns):
+class Edge(Columns):
     """FIRST, LAST: the value of the first or last row that has one, by (time, source, offset)."""
 
     empty: Mapping[str, Any] = {"time": 0, "source": 0, "offset": 0, "value": None}
@@ -277,7 +108,7 @@ def _less(a: tuple[Array, ...], b: tuple[Array, ...]) -> Array:
     return result
 
 
-class Pooled(_Columns):
+class Pooled(Columns):
     """MEDIAN, PERCENTILE, COUNT_DISTINCT: a state of bytes in each slot."""
 
     empty: Mapping[str, Any] = {"state": None}
@@ -291,13 +122,28 @@ class Pooled(_Columns):
     ) -> None:
         super().__init__()
         self._make, self._join, self._finish, self._nothing = make, join, finish, nothing
+        self._nbytes = 0
+
+    @property
+    def nbytes(self) -> int:
+        return self._nbytes
+
+    def clear(self, slots: Integers) -> None:
+        self._nbytes -= _lengths(self.columns["state"][slots])
+        super().clear(slots)
+
+    def load(self, slots: Integers, saved: Mapping[str, Array]) -> None:
+        self._nbytes += _lengths(saved["state"]) - _lengths(self.columns["state"][slots])
+        super().load(slots, saved)
 
     def add(self, part: Part) -> None:
         column, values = self.columns["state"], part.values
         ranges = zip(part.slots.tolist(), part.starts.tolist(), part.ends.tolist(), strict=True)
         for slot, start, end in ranges:
             state, held = self._make(values[start:end]), column[slot]
-            column[slot] = state if held is None else self._join([held, state])
+            made = state if held is None else self._join([held, state])
+            self._nbytes += len(made) - len(held or b"")
+            column[slot] = made
 
     def results(self, slots: Integers, starts: Integers) -> Results:
         made = []
@@ -308,6 +154,10 @@ class Pooled(_Columns):
             else:
                 made.append(self._finish(states[0] if len(states) == 1 else self._join(states)))
         return as_values(made), 0
+
+
+def _lengths(states: Array) -> int:
+    return sum(len(state) for state in states if state is not None)
 
 
 def accumulator(aggregate: Aggregate) -> Accumulator:
@@ -353,11 +203,11 @@ def wanted(values: Array, kind: str) -> tuple[Array, Array]:
     if values.dtype == np.int64:
         some = np.full(len(values), kind in ("number", "time", "any"))
         return some, values[some]
-    items = values.tolist()
+    items = list(map(normal, values.tolist()))
     if kind == "any":
         some = np.fromiter((item is not None for item in items), np.bool_, len(items))
     else:
         types = _KINDS[kind]
-        some = np.fromiter((type(item) in types and item == item for item in items), np.bool_, len(items))
-    chosen = values[some]
-    return some, as_values(chosen.tolist()) if kind != "any" else chosen
+        some = np.fromiter((type(item) in types for item in items), np.bool_, len(items))
+    chosen = list(compress(items, some.tolist()))
+    return some, as_values(chosen) if kind != "any" else objects(chosen)

@@ -23,7 +23,6 @@ reason a row that has left and comes back from a saved chunk does no harm and le
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,29 +31,25 @@ from twinstack.core import limits
 from twinstack.streams.operators.chunks import Chunks
 from twinstack.streams.operators.names import Names
 from twinstack.streams.operators.packing import pack, unpack
-from twinstack.streams.operators.rows import letters_on_arrival, ranges
+from twinstack.streams.operators.rows import joined, letters_on_arrival, selected
 from twinstack.streams.operators.seam import (
     BEGINNING_US,
-    FAN_OUT,
     LATE,
     LEFT,
     RIGHT,
     UNPAIRED,
-    Array,
     Block,
     Integers,
     JoinPlan,
     Letters,
-    Mask,
     Pairs,
     Rows,
     Step,
     Watermarks,
 )
 from twinstack.streams.operators.series import UNSAVED, Series
-from twinstack.streams.operators.table import concatenated
+from twinstack.streams.operators.settling import SIDES, Settling
 
-SIDES = (LEFT, RIGHT)
 GARBAGE_ROWS_MIN = 4_096
 """Fewer dead rows than that, or than a half, are left until the transaction ends."""
 EVICT_TO = 15 / 16
@@ -101,14 +96,19 @@ class Join:
         self, rows: Sequence[Rows], watermarks: Watermarks, limit: int = limits.TASK_OUTPUT_RECORDS_MAX
     ) -> Step[Pairs]:
         letters: list[Letters] = []
-        null_keys = sum(self._take(number, part, letters) for number, part in enumerate(rows))
+        null_keys = 0
+        for side in SIDES:
+            mine = [(number, part) for number, part in enumerate(rows) if part.side == side and len(part)]
+            kept = [self._admitted(number, part, letters) for number, part in mine]
+            null_keys += sum(nulls for _, _, nulls in kept)
+            self._insert(self._sides[side], [(codes, block) for codes, block, _ in kept if len(codes)])
         self._told = [max(told, mark) for told, mark in zip(self._told, watermarks.sides, strict=True)]
         pairs, more = self._settle(limit, letters)
         self._bound(letters)
         return Step(pairs, letters, null_keys=null_keys, more=more)
 
-    def _take(self, number: int, rows: Rows, letters: list[Letters]) -> int:
-        """Puts rows to those of their side; how many had no key."""
+    def _admitted(self, number: int, rows: Rows, letters: list[Letters]) -> tuple[Integers, Block, int]:
+        """The codes and rows that take part, and how many had no key."""
         codes = self._names.codes(rows.keys)
         good = codes >= 0
         nulls = len(rows) - int(np.count_nonzero(good))
@@ -119,135 +119,24 @@ class Join:
                 letters.append(letters_on_arrival(reason, number, rows, np.flatnonzero(which)))
         good &= ~(late | orphaned)
         if good.all():
-            self._sides[rows.side].insert(codes, rows.times_us, rows.sources, rows.offsets, rows.values)
-        elif good.any():
-            values = {name: column[good] for name, column in rows.values.items()}
-            here = (rows.times_us[good], rows.sources[good], rows.offsets[good])
-            self._sides[rows.side].insert(codes[good], *here, values)
-        return nulls
+            return codes, Block(rows.keys, rows.times_us, rows.sources, rows.offsets, rows.values), nulls
+        return codes[good], selected(rows, good), nulls
+
+    def _insert(self, side: Series, parts: Sequence[tuple[Integers, Block]], chunk: Integers | int = UNSAVED) -> None:
+        """All at once: each insertion moves what is there."""
+        if parts:
+            block = joined([block for _, block in parts])
+            codes = np.concatenate([codes for codes, _ in parts])
+            side.insert(codes, block.times_us, block.sources, block.offsets, block.values, chunk)
 
     def _settle(self, limit: int, letters: list[Letters]) -> tuple[Pairs, bool]:
-        until = list(self._told)
-        found = self._events(until)
-        if sum(int(event.count.sum()) for event in found) > limit:
-            until = self._shortened(found, until, limit)
-            found = self._events(until)
-        if not self._asof:
-            found.extend(self._next_of_new(side, letters) for side in SIDES)
-        places = [self._candidates(event, letters) for event in found]
-        pairs = self._pairs(
-            np.concatenate([left for left, _ in places]), np.concatenate([right for _, right in places])
+        pairs, until = Settling(self._plan, self._sides, self._settled, self._names.texts).run(
+            self._told, limit, letters
         )
         self._settled = until
         for side in self._sides:
             side.new[:] = False
         return pairs, until != self._told
-
-    def _events(self, until: list[int]) -> list[_Event]:
-        """What becomes settled between the old watermarks and `until`."""
-        found = [self._previous(LEFT, until[RIGHT])]
-        if not self._asof:
-            found.append(self._previous(RIGHT, until[LEFT]))
-            found.extend(self._next(side, until[1 - side]) for side in SIDES)
-        return found
-
-    def _previous(self, side: int, until: int) -> _Event:
-        """The previous of the rows of `side` whose time the other side's watermark passed, or that came behind it."""
-        mine, other = self._sides[side], self._sides[1 - side]
-        ready = mine.time < until
-        place = np.flatnonzero(ready & (mine.new | (mine.time >= self._settled[1 - side])))
-        found = other.last_not_after(mine.key[place], mine.time[place])
-        place, found = place[found >= 0], found[found >= 0]
-        return _Event(side, mine.time[place], place, found, np.ones(len(place), np.int64))
-
-    def _next_of_new(self, side: int, letters: list[Letters]) -> _Event:
-        """The next of the rows of `side` that came when the other side had been settled beyond it."""
-        mine, other = self._sides[side], self._sides[1 - side]
-        settled = self._settled[1 - side]
-        place = np.flatnonzero(mine.new & (mine.time < settled))
-        found = other.first_not_before(mine.key[place], mine.time[place])
-        ready = (found >= 0) & (other.time.take(found, mode="clip") < settled) if len(other) else found >= 0
-        place, found = place[ready], found[ready]
-        mine.done[place] = True
-        if len(mine) > limits.FAN_OUT_MAX:
-            low, high = self._waiting(side, found)
-            low = np.maximum(low, mine.first_later(other.key[found], other.time[found] - self._plan.within_us - 1))
-            crowded = high - low > limits.FAN_OUT_MAX
-            # A letter only when these rows made it a crowd, not for each that comes to it.
-            came = np.concatenate([[0], np.cumsum(mine.new)])
-            fresh = crowded & (high - low - (came[high] - came[low]) <= limits.FAN_OUT_MAX)
-            if fresh.any():
-                letters.append(Letters(FAN_OUT, 1 - side, other.block(np.unique(found[fresh]), self._names.texts)))
-            few = ~crowded | (place == high - 1)
-            place, found = place[few], found[few]
-        return _Event(side, mine.time[place], place, found, np.ones(len(place), np.int64))
-
-    def _next(self, side: int, until: int) -> _Event:
-        """The rows of `side` whose next is a row of the other side that its own watermark passed now."""
-        other = self._sides[1 - side]
-        found = np.flatnonzero((other.time >= self._settled[1 - side]) & (other.time < until))
-        low, high = self._waiting(side, found)
-        some = low < high
-        found, low, high = found[some], low[some], high[some]
-        return _Event(side, other.time[found], low, found, high - low, is_next=True)
-
-    def _waiting(self, side: int, found: Integers) -> tuple[Integers, Integers]:
-        """For places of the other side the places [low, high) of the rows of `side` whose next they are."""
-        mine, other = self._sides[side], self._sides[1 - side]
-        key, time = other.key[found], other.time[found]
-        return mine.first_later(key, other.time_before(found)), mine.first_later(key, time)
-
-    def _shortened(self, found: list[_Event], until: list[int], limit: int) -> list[int]:
-        """Watermarks that settle about `limit` pairs more than those that are due anyway, at least one moment's."""
-        open_ = [event.time >= self._settled[1 - event.side] for event in found]
-        time = np.concatenate([event.time[free] for event, free in zip(found, open_, strict=True)])
-        count = np.concatenate([event.count[free] for event, free in zip(found, open_, strict=True)])
-        order = np.argsort(time, kind="stable")
-        time, count = time[order], np.minimum(count[order], limits.FAN_OUT_MAX)
-        over = int(np.searchsorted(np.cumsum(count), limit, "right"))
-        if over >= len(time):
-            return until
-        cut = max(int(time[over]), int(time[0]) + 1)
-        return [max(old, min(mark, cut)) for old, mark in zip(self._settled, until, strict=True)]
-
-    def _candidates(self, event: _Event, letters: list[Letters]) -> tuple[Integers, Integers]:
-        """Places (left, right) of the event's pairs."""
-        place, found = event.place, event.found
-        if event.is_next:
-            mine, other = self._sides[event.side], self._sides[1 - event.side]
-            high = place + event.count
-            mine.done[ranges(place, event.count)] = True
-            low = np.maximum(place, mine.first_later(other.key[found], event.time - self._plan.within_us - 1))
-            crowded = high - low > limits.FAN_OUT_MAX
-            if crowded.any():
-                block = other.block(found[crowded], self._names.texts)
-                letters.append(Letters(FAN_OUT, 1 - event.side, block))
-                low = np.where(crowded, high - 1, low)  # of a crowd only the nearest is paired
-            count = np.maximum(high - low, 0)
-            place, found = ranges(low, count), np.repeat(found, count)
-        return (place, found) if event.side == LEFT else (found, place)
-
-    def _pairs(self, left: Integers, right: Integers) -> Pairs:
-        """Each pair once, without those too far apart and those that were given before."""
-        a, b = self._sides
-        near = np.abs(a.time[left] - b.time[right]) <= self._plan.within_us
-        left, right = left[near], right[near]
-        left, right = _distinct(left, right)
-        if not self._asof and len(left):
-            fresh = ~self._given(left, right)
-            left, right = left[fresh], right[fresh]
-        names = self._names.texts
-        block = a.block(left, names)
-        return Pairs(block, b.block(right, names, block.keys))
-
-    def _given(self, left: Integers, right: Integers) -> Mask:
-        """Whether each pair was given with the watermarks before this call."""
-        a, b = self._sides
-        later = np.maximum(a.time[left], b.time[right])
-        right_sure = (later < self._settled[RIGHT]) & _is_neighbour(b, right, a.time[left])
-        left_sure = (later < self._settled[LEFT]) & _is_neighbour(a, left, b.time[right])
-        given: Mask = (right_sure | left_sure) & ~a.new[left] & ~b.new[right]
-        return given
 
     # --- what leaves ---------------------------------------------------------------------------------------------
 
@@ -330,12 +219,14 @@ class Join:
         if facts is not None:
             self._told, self._settled, self._cut = unpack(self._facts_key, facts, _facts)
             self._saved_facts = facts
-        parts: tuple[list[tuple[int, Block]], ...] = ([], [])
-        for seq, number, block in self._chunks.restore(records):
-            parts[number].append((seq, block))
-        for side, saved in zip(self._sides, parts, strict=True):
-            if saved:
-                self._insert_saved(side, saved)
+        parts: tuple[list[tuple[Integers, Block]], ...] = ([], [])
+        chunks: tuple[list[Integers], ...] = ([], [])
+        for seq, number, whole in self._chunks.restore(records):
+            block = selected(whole, whole.times_us >= self._cut)
+            parts[number].append((self._names.codes(block.keys), block))
+            chunks[number].append(np.full(len(block), seq, np.int64))
+        for side, saved, seqs in zip(self._sides, parts, chunks, strict=True):
+            self._insert(side, saved, np.concatenate(seqs) if seqs else UNSAVED)
         for number, side in enumerate(self._sides):
             other = self._sides[1 - number]
             found = other.first_not_before(side.key, side.time)
@@ -343,59 +234,6 @@ class Join:
             side.done[some] = other.time[found[some]] < self._settled[1 - number]
             side.new[:] = False
         self._collect()
-
-    def _insert_saved(self, side: Series, saved: list[tuple[int, Block]]) -> None:
-        blocks = [block for _, block in saved]
-        times_us = np.concatenate([block.times_us for block in blocks])
-        kept = times_us >= self._cut
-        names = {name for block in blocks for name in block.values}
-        values = {name: concatenated([_column(block, name) for block in blocks])[kept] for name in names}
-        side.insert(
-            np.concatenate([self._names.codes(block.keys) for block in blocks])[kept],
-            times_us[kept],
-            np.concatenate([block.sources for block in blocks])[kept],
-            np.concatenate([block.offsets for block in blocks])[kept],
-            values,
-            np.concatenate([np.full(len(block), seq, np.int64) for seq, block in saved])[kept],
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Event:
-    """Something that is settled now. A previous: row `place` of `side` has `found` of the other side. A next
-    (`is_next`): the rows `place` to `place + count` have `found`. `time`: which the watermark had to pass."""
-
-    side: int
-    time: Integers
-    place: Integers
-    found: Integers
-    count: Integers
-    is_next: bool = False
-
-
-def _is_neighbour(series: Series, place: Integers, time: Integers) -> Mask:
-    """Whether each row at `place` is a neighbour of a row of the other side at `time`."""
-    own = series.time[place]
-    previous = (own <= time) & (series.time_after(place) > time)
-    following = (own >= time) & (series.time_before(place) < time)
-    either: Mask = previous | following
-    return either
-
-
-def _distinct(left: Integers, right: Integers) -> tuple[Integers, Integers]:
-    """Each pair once, in the order of (left, right)."""
-    if not len(left):
-        return left, right
-    # Sorted, not hashed: numpy's hash of neighbouring integers meets itself.
-    width = int(right.max()) + 1
-    codes = np.sort(left * width + right)
-    codes = codes[np.flatnonzero(np.diff(codes, prepend=-1))]
-    return codes // width, codes % width
-
-
-def _column(block: Block, name: str) -> Array:
-    column = block.values.get(name)
-    return np.full(len(block), None, np.object_) if column is None else column
 
 
 def _facts(content: Any) -> tuple[list[int], list[int], int]:

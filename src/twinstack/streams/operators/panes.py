@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from twinstack.streams.operators.aggregates import Accumulator, Part, accumulator, wanted
+from twinstack.streams.operators.aggregates import accumulator, wanted
+from twinstack.streams.operators.parts import Accumulator, Part
 from twinstack.streams.operators.seam import Aggregate, Array, Integers, Mask
 from twinstack.streams.operators.series import UNSAVED
 from twinstack.streams.operators.table import as_objects
@@ -36,7 +37,7 @@ class Panes:
     @property
     def nbytes(self) -> int:
         columns = sum(len(made.columns) for _, made in self._aggregates)
-        return len(self) * (SLOT_BYTES + VALUE_BYTES * columns)
+        return len(self) * (SLOT_BYTES + VALUE_BYTES * columns) + sum(made.nbytes for _, made in self._aggregates)
 
     @property
     def accumulators(self) -> Sequence[tuple[Aggregate, Accumulator]]:
@@ -67,8 +68,7 @@ class Panes:
             del self._at[pane]
         self.used[slots] = False
         for _, made in self._aggregates:
-            for column in made.columns.values():
-                column[slots] = None if column.dtype == np.object_ else 0
+            made.clear(slots)
         self._free.extend(slots.tolist())
 
     def recode(self, codes: Integers) -> None:

@@ -176,7 +176,10 @@ class WindowPlan:
     `clock`: 'side' closes windows by the side's watermark. 'key' is for keys that each come from one source partition
     (GROUP BY the Datastream): each key has a clock of its own, its greatest event time, which goes on with the
     partition's since its last record; less `grace_us` it closes the key's windows and judges what is late. So a device
-    that was cut off and sends a day's buffer at once loses nothing of it.
+    that was cut off and sends a day's buffer at once loses nothing of it but what belongs to windows that were closed
+    meanwhile.
+
+    `panes_max`, `bytes_max`: above these the oldest panes leave as `unpaired`, and their windows do not come out.
     """
 
     size_us: int
@@ -186,6 +189,7 @@ class WindowPlan:
     clock: str = "side"
     grace_us: int = 0
     panes_max: int = limits.WINDOW_PANES_MAX
+    bytes_max: int = limits.WINDOW_BYTES_MAX
 
 
 S = TypeVar("S", Pairs, Windows)

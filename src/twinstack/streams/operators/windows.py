@@ -11,9 +11,7 @@ counts. Clocks of keys are rows of the same chunks.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,7 +22,7 @@ from twinstack.streams.operators.clocks import Clocks
 from twinstack.streams.operators.names import Names
 from twinstack.streams.operators.packing import damaged, pack, unpack
 from twinstack.streams.operators.panes import Panes
-from twinstack.streams.operators.rows import letters_on_arrival, ranges
+from twinstack.streams.operators.rows import joined, letters_on_arrival, selected
 from twinstack.streams.operators.seam import (
     BEGINNING_US,
     END_US,
@@ -44,22 +42,11 @@ from twinstack.streams.operators.seam import (
     Windows,
 )
 from twinstack.streams.operators.series import UNSAVED
+from twinstack.streams.operators.shape import NOTHING, Due, Shape, due
 
 EVICT_TO = 15 / 16
 _PANES, _CLOCKS = LEFT, RIGHT
 """Sections of a chunk."""
-
-
-@dataclass(slots=True)
-class _Due:
-    """Windows that close: number (start / slide) and code of each, in order, and their panes' slots, flat."""
-
-    number: Integers
-    code: Integers
-    slots: Integers
-    starts: Integers
-    rest: tuple[Integers, Integers] | None = None
-    """Numbers and codes of the windows behind the limit."""
 
 
 class GroupBy:
@@ -69,13 +56,11 @@ class GroupBy:
     """
 
     def __init__(self, plan: WindowPlan) -> None:
-        if plan.size_us > plan.slide_us * limits.WINDOWS_PER_RECORD_MAX:
-            raise ValueError("a record would count in too many windows")
         self._plan = plan
-        self._pane_us = math.gcd(plan.size_us, plan.slide_us)
+        self._shape = Shape(plan.size_us, plan.slide_us)
         self._names = Names()
         self._panes = Panes(plan.aggregates)
-        self._clocks = Clocks(plan.grace_us, self._last_end) if plan.clock == "key" else None
+        self._clocks = Clocks(plan.grace_us, self._shape.last_end) if plan.clock == "key" else None
         self._told = BEGINNING_US
         self._cut: tuple[int, bytes] = (BEGINNING_US, b"")
         """Windows before this (end, key) have been given (with `clock='side'`)."""
@@ -104,34 +89,24 @@ class GroupBy:
     def nbytes(self) -> int:
         return self._panes.nbytes + self._names.nbytes
 
-    # --- where a pane's windows are ----------------------------------------------------------------------------------
-
-    def _first_number(self, pane: Integers) -> Integers:
-        return -((self._plan.size_us - self._pane_us - pane) // self._plan.slide_us)
-
-    def _first_end(self, pane: Integers) -> Integers:
-        return self._first_number(pane) * self._plan.slide_us + self._plan.size_us
-
-    def _last_end(self, time: Integers) -> Integers:
-        return time // self._plan.slide_us * self._plan.slide_us + self._plan.size_us
-
     # --- rows and watermarks in, windows out -------------------------------------------------------------------------
 
     def process(
         self, rows: Sequence[Rows], watermarks: Watermarks, limit: int = limits.TASK_OUTPUT_RECORDS_MAX
     ) -> Step[Windows]:
         letters: list[Letters] = []
-        null_keys = sum(self._take(number, part, letters) for number, part in enumerate(rows) if len(part))
+        taken = [self._admitted(number, part, letters) for number, part in enumerate(rows) if len(part)]
+        self._add([(codes, block) for codes, block, _ in taken if len(codes)])
+        null_keys = sum(nulls for _, _, nulls in taken)
         self._told = max(self._told, watermarks.sides[0])
         windows, more, arithmetic = self._close(watermarks, limit)
-        if len(self._panes) > self._plan.panes_max:
-            self._evict(letters)
+        self._bound(letters)
         return Step(windows, letters, null_keys=null_keys, arithmetic=arithmetic, more=more)
 
-    def _take(self, number: int, rows: Rows, letters: list[Letters]) -> int:
-        codes, times = self._names.codes(rows.keys), rows.times_us
-        panes = times // self._pane_us * self._pane_us
-        first_end = self._first_end(panes)
+    def _admitted(self, number: int, rows: Rows, letters: list[Letters]) -> tuple[Integers, Block, int]:
+        """The codes and rows that count, and how many had no key."""
+        codes, panes = self._names.codes(rows.keys), self._shape.pane(rows.times_us)
+        first_end = self._shape.first_end(panes)
         good = codes >= 0
         nulls = len(rows) - int(np.count_nonzero(good))
         late = self._late(codes, rows, first_end)
@@ -140,13 +115,17 @@ class GroupBy:
             if which.any():
                 letters.append(letters_on_arrival(reason, number, rows, np.flatnonzero(which)))
         # Between windows that slide further than they are long a row may belong to none.
-        good &= ~(late | gone) & (first_end <= self._last_end(panes))
-        if good.any():
-            values = {name: column[good] for name, column in rows.values.items()}
-            picked = [column[good] for column in (codes, panes, times, rows.sources, rows.offsets)]
-            self._panes.add((picked[0], picked[1]), (picked[2], picked[3], picked[4]), values)
-            self._next_end = min(self._next_end, int(first_end[good].min()))
-        return nulls
+        good &= ~(late | gone) & (first_end <= self._shape.last_end(panes))
+        if good.all():
+            return codes, Block(rows.keys, rows.times_us, rows.sources, rows.offsets, rows.values), nulls
+        return codes[good], selected(rows, good), nulls
+
+    def _add(self, parts: Sequence[tuple[Integers, Block]]) -> None:
+        if parts:
+            block = joined([block for _, block in parts])
+            codes, panes = np.concatenate([codes for codes, _ in parts]), self._shape.pane(block.times_us)
+            self._panes.add((codes, panes), (block.times_us, block.sources, block.offsets), block.values)
+            self._next_end = min(self._next_end, int(self._shape.first_end(panes).min()))
 
     def _late(self, codes: Integers, rows: Rows, first_end: Integers) -> Any:
         good = codes >= 0
@@ -164,23 +143,23 @@ class GroupBy:
         if self._clocks is None:
             if self._told < self._next_end:
                 self._cut = max(self._cut, (self._told + 1, b""))
-                return self._windows(_NOTHING)[0], False, 0
+                return self._windows(NOTHING)[0], False, 0
             clock = None
         else:
             clock = self._clocks.now(watermarks.highs_us)
         slots = np.flatnonzero(self._panes.used)
-        due = self._due(slots, clock, limit)
-        windows, arithmetic = self._windows(due)
+        closing = self._due(slots, clock, limit)
+        windows, arithmetic = self._windows(closing)
         self._through = None
         if clock is None:
-            if due.rest is None:
+            if closing.rest is None:
                 self._cut = max(self._cut, (self._told + 1, b""))
             else:
                 self._cut = int(windows.ends_us[-1]), windows.keys[-1] + b"\0"
         else:
-            self._move_clocks(clock, due.rest)
+            self._move_clocks(clock, closing.rest)
         self._drop(slots)
-        return windows, due.rest is not None, arithmetic
+        return windows, closing.rest is not None, arithmetic
 
     def _given_until(self, code: Integers) -> Integers:
         """Up to which end the windows of each key came out."""
@@ -194,41 +173,20 @@ class GroupBy:
             self._through = np.fromiter((name < key for name in names), np.bool_, len(names))
         return np.where(self._through[code], end, end - 1)
 
-    def _due(self, slots: Integers, clock: Integers | None, limit: int) -> _Due:
-        plan, code, pane = self._plan, self._panes.code[slots], self._panes.start[slots]
+    def _due(self, slots: Integers, clock: Integers | None, limit: int) -> Due:
+        code = self._panes.code[slots]
         until = np.full(len(slots), self._told) if clock is None else clock[code]
-        after = np.maximum(self._given_until(code), self._gone + plan.size_us - 1)
-        low = np.maximum(self._first_number(pane), (after - plan.size_us) // plan.slide_us + 1)
-        high = np.minimum(pane // plan.slide_us, (until - plan.size_us) // plan.slide_us)
-        count = np.maximum(high - low + 1, 0)
-        if not count.any():
-            return _NOTHING
-        number, slot = ranges(low, count), np.repeat(slots, count)
-        code, pane = np.repeat(code, count), np.repeat(pane, count)
-        order = np.lexsort((pane, code, number))
-        number, code, slot = number[order], code[order], slot[order]
-        head = np.empty(len(order), np.bool_)
-        head[0], head[1:] = True, (number[1:] != number[:-1]) | (code[1:] != code[:-1])
-        first = np.flatnonzero(head)
-        number, code, size = number[first], code[first], np.diff(first, append=len(slot))
-        names = self._names.texts
-        texts = [names[c] for c in code.tolist()]
-        order = np.array(sorted(range(len(texts)), key=list(zip(number.tolist(), texts, strict=True)).__getitem__))
-        rest = None
-        if len(order) > limit:
-            rest = number[order[limit:]], code[order[limit:]]
-            order = order[:limit]
-        size = size[order]
-        return _Due(number[order], code[order], slot[ranges(first[order], size)], np.cumsum(size) - size, rest)
+        after = np.maximum(self._given_until(code), self._gone + self._plan.size_us - 1)
+        return due(self._shape, self._panes, slots, (after, until), self._names.texts, limit)
 
-    def _windows(self, due: _Due) -> tuple[Windows, int]:
+    def _windows(self, closing: Due) -> tuple[Windows, int]:
         plan, names, arithmetic = self._plan, self._names.texts, 0
         values: dict[str, Array] = {}
-        for aggregate, made in self._panes.accumulators if len(due.starts) else ():
-            values[aggregate.name], beyond = made.results(due.slots, due.starts)
+        for aggregate, made in self._panes.accumulators if len(closing.starts) else ():
+            values[aggregate.name], beyond = made.results(closing.slots, closing.starts)
             arithmetic += beyond
-        starts = due.number * plan.slide_us
-        return Windows([names[c] for c in due.code.tolist()], starts, starts + plan.size_us, values), arithmetic
+        starts = closing.number * plan.slide_us
+        return Windows([names[c] for c in closing.code.tolist()], starts, starts + plan.size_us, values), arithmetic
 
     def _move_clocks(self, clock: Integers, rest: tuple[Integers, Integers] | None) -> None:
         clocks = self._clocks
@@ -242,16 +200,23 @@ class GroupBy:
     def _drop(self, slots: Integers) -> None:
         """Panes of which no window is open leave."""
         pane = self._panes.start[slots]
-        over = self._last_end(pane) <= self._given_until(self._panes.code[slots])
+        over = self._shape.last_end(pane) <= self._given_until(self._panes.code[slots])
         self._panes.drop(slots[over])
-        after = np.maximum(self._given_until(self._panes.code[slots[~over]]) + 1, self._first_end(pane[~over]))
+        after = np.maximum(self._given_until(self._panes.code[slots[~over]]) + 1, self._shape.first_end(pane[~over]))
         self._next_end = int(after.min(initial=END_US))
 
-    def _evict(self, letters: list[Letters]) -> None:
+    def _bound(self, letters: list[Letters]) -> None:
+        allowed, held = self._plan.panes_max, self._panes.nbytes
+        if held > self._plan.bytes_max:
+            allowed = min(allowed, len(self._panes) * self._plan.bytes_max // held)
+        if len(self._panes) > allowed:
+            self._evict(int(allowed * EVICT_TO), letters)
+
+    def _evict(self, allowed: int, letters: list[Letters]) -> None:
         """The oldest panes leave, and no window that had one of them is given."""
         slots = np.flatnonzero(self._panes.used)
         starts = self._panes.start[slots]
-        leaving = len(slots) - int(self._plan.panes_max * EVICT_TO)
+        leaving = len(slots) - allowed
         self._gone = int(np.partition(starts, leaving - 1)[leaving - 1]) + 1
         old = slots[starts < self._gone]
         letters.append(Letters(UNPAIRED, LEFT, self._block(old)))
@@ -335,9 +300,6 @@ class GroupBy:
             self._panes.load(slots, block.values)
         except (KeyError, ValueError, TypeError, OverflowError) as error:
             raise damaged(self._chunks.key(seq), error) from error
-
-
-_NOTHING = _Due(*(np.empty(0, np.int64),) * 4)
 
 
 def _facts(content: Any) -> tuple[int, int, bytes, int]:

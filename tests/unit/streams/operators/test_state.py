@@ -177,6 +177,17 @@ def test_a_column_comes_back_as_it_was(values) -> None:
     assert [(type(v), v) for v in given_back] == [(type(v), v) for v in values]
 
 
+def test_the_values_of_a_median_count_as_memory() -> None:
+    plan = WindowPlan(10, 10, (Aggregate("median", "median", "result"),), bytes_max=100_000)
+    operator = GroupBy(plan)
+    for start in range(0, 9_000, 300):
+        operator.process([rows(0, start, 300)], Watermarks((BEGINNING_US,)))
+        assert operator.nbytes <= plan.bytes_max + 10_000  # and the names of 40 keys
+    assert operator.rows
+    operator.process([], Watermarks((END_US,)))
+    assert operator.rows == 0 and operator.nbytes < 20_000  # the names are left
+
+
 def test_at_the_bound_the_oldest_panes_leave_and_no_part_of_a_window_comes_out() -> None:
     plan = WindowPlan(100, 50, (Aggregate("n", "count"),), panes_max=64)
     operator, state, left, seen = GroupBy(plan), {}, 0, {}
