@@ -136,6 +136,10 @@ RESULTS: list[tuple[str, list[int]]] = [
     ("result/a/b eq 7", [7]),
     ("result add 1 eq 2", [1]),
     ("result div 2 eq 0.5", [1]),
+    ("floor(result) eq 2 or ceiling(result) eq 1 or round(result) eq null and id lt 6", [1, 2, 3, 4, 5, 6]),
+    ("result lt true", []),
+    ("result lt result", []),
+    ("result ge result", [1, 2, 3, 4, 5, 8]),
     ("contains(result,'o')", [4]),
     (f"result eq {2**60}", [8]),
     ("result gt 1e400", None),  # type: ignore[list-item]

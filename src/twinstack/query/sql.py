@@ -86,7 +86,7 @@ def _literal(node: tree.Literal) -> Value:
     if node.kind == "null":
         return Value(Type.NULL, sa.null())
     if node.kind == "bool":
-        return Value(Type.BOOL, sa.true() if node.value else sa.false(), nullable=False)
+        return Value(Type.BOOL, sa.literal(bool(node.value), sa.Boolean()), nullable=False)
     slot = node.value
     assert isinstance(slot, Slot), "literals are lifted before they become SQL"
     if node.kind == "interval":
@@ -139,11 +139,18 @@ def _is_null(given: Value) -> Condition:
 
 
 def _compare_any(op: str, left: Value, right: Value) -> Condition:
-    if op == "ne":
+    if op in ("eq", "ne"):
         # Values of different types differ; null equals nothing and differs from nothing.
         present = [sa.not_(_is_null(side)) for side in (left, right) if side.nullable]
-        equal = sa.func.coalesce(_compare_any("eq", left, right), sa.false())
-        return sa.case((sa.and_(sa.true(), *present), sa.not_(equal)), else_=None)
+        equal = sa.func.coalesce(*_ways("eq", left, right), sa.false())
+        return sa.case((sa.and_(sa.true(), *present), equal if op == "eq" else sa.not_(equal)), else_=None)
+    # A value has one type: at most one way is not null.
+    first, *others = _ways(op, left, right)
+    return sa.func.coalesce(first, *others, type_=sa.Boolean()) if others else first
+
+
+def _ways(op: str, left: Value, right: Value) -> list[Condition]:
+    """The comparison for each type that both sides may have."""
     if left.type is not Type.ANY:
         left, right, op = right, left, _MIRROR[op]
     ways: list[tuple[Sql | None, Sql | None]]
@@ -159,7 +166,7 @@ def _compare_any(op: str, left: Value, right: Value) -> Condition:
             ways.append((left.number, sa.bindparam(f"{right.slot.name}n")))
     else:
         raise InvalidInput(f"A JSON value cannot be compared with {right.type}.")
-    return sa.or_(*(_COMPARE[op](a, b) for a, b in ways if a is not None and b is not None))
+    return [_COMPARE[op](a, b) for a, b in ways if a is not None and b is not None]
 
 
 def _compare_times(op: str, left: Value, right: Value) -> Condition:
@@ -201,8 +208,6 @@ def _arithmetic(op: str, left: Value, right: Value) -> Value:
         case "mul":
             return Value(Type.NUMBER, a * b)
     # A zero divisor gives null, which never matches: no row makes the whole query fail.
-    if left.type is Type.ANY or right.type is Type.ANY:
-        a = sa.cast(a, sa.Double())
     quotient = divide(a, sa.func.nullif(b, 0), a.type)
     if op == "div":
         return Value(Type.NUMBER, quotient)

@@ -66,9 +66,14 @@ def _text_function(name: str, function: Callable[[Sql], Sql]) -> Callable[[Value
     return lambda text: Value(Type.TEXT, function(text_of(text, name)))
 
 
-def _number_function(name: str, sql_name: str) -> Callable[[Value], Value]:
-    function = getattr(sa.func, sql_name)
-    return lambda number: Value(Type.NUMBER, function(number_of(number, name), type_=sa.Double()))
+def _ceiling(number: Value) -> Value:
+    return Value(Type.NUMBER, sa.func.ceil(sa.cast(number_of(number, "ceiling"), sa.Double()), type_=sa.Double()))
+
+
+def _floor(number: Value) -> Value:
+    # By ceil: SQLAlchemy puts a function of its own in the place of SQLite's floor, and that one fails at null.
+    negated: Sql = -sa.cast(number_of(number, "floor"), sa.Double())
+    return Value(Type.NUMBER, -sa.func.ceil(negated, type_=sa.Double()))
 
 
 def modulo(us: Sql, period_us: Sql | int) -> Sql:
@@ -137,8 +142,8 @@ FUNCTIONS: dict[str, Callable[..., Value]] = {
     "trim": _text_function("trim", Trim),
     "concat": lambda a, b: Value(Type.TEXT, text_of(a, "concat").concat(text_of(b, "concat"))),
     "round": lambda number: Value(Type.NUMBER, Round(number_of(number, "round"))),
-    "floor": _number_function("floor", "floor"),
-    "ceiling": _number_function("ceiling", "ceil"),
+    "floor": _floor,
+    "ceiling": _ceiling,
     "year": _calendar("year"),
     "month": _calendar("month"),
     "day": _calendar("day"),

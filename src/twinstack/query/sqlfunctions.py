@@ -51,7 +51,7 @@ class CalendarPart(FunctionElement[int]):
 
 @compiles(CalendarPart, "sqlite")
 def _calendar_sqlite(element: CalendarPart, compiler: Any, **kw: Any) -> str:
-    us = compiler.process(element.clauses, **kw)
+    us = f"({compiler.process(element.clauses, **kw)})"  # of any precedence
     # Integer division cuts towards zero; minus one second for a negative fraction makes it a floor.
     seconds = f"({us} / 1000000 - ({us} % 1000000 < 0))"
     return f"CAST(strftime({_FORMATS[element.part]}, {seconds}, 'unixepoch') AS INTEGER)"

@@ -93,10 +93,11 @@ def bounds(given: Value) -> tuple[Sql, Sql]:
 def number_of(given: Value, what: str) -> Sql:
     if given.type is Type.NUMBER:
         return given.sql
+    # Numbers whose kind is known at run time only are doubles: both databases divide and round them alike.
     if given.type is Type.ANY and given.number is not None:
-        return given.number
+        return sa.cast(given.number, sa.Double())
     if given.slot is not None and given.slot.also == "number":
-        return sa.bindparam(f"{given.slot.name}n")
+        return sa.cast(sa.bindparam(f"{given.slot.name}n"), sa.Double())
     if given.type is Type.NULL:
         return sa.cast(sa.null(), sa.Double())
     raise InvalidInput(f"'{what}' wants a number, here stands {given.type}.")

@@ -21,10 +21,9 @@ from twinstack.sensorthings.versions import ApiVersion
 
 CURSOR = "$skiptoken"
 """The option of a nextLink: the place behind the last row, signed."""
-_NOT_SERVED = frozenset(
-    {"$search", "$format", "$compute", "$levels", "$index", "$schemaversion", "$deltatoken", "$id"} | {"$resultFormat"}
-)
+_NOT_SERVED = frozenset({"$search", "$format", "$compute", "$levels", "$index", "$schemaversion", "$deltatoken", "$id"})
 _WITH_APPLY = frozenset({"$apply", "$count", "$orderby", "$skip", "$top", CURSOR})
+RESULT_FORMATS = ("dataArray", "CSV", "GeoJSON")
 _COUNT_MAX = 2**63 - 1
 _ORDER = re.compile(r"(.*\S)\s+(asc|desc)", re.DOTALL)
 
@@ -53,6 +52,8 @@ class Options:
     select: tuple[str, ...] | None = None
     expand: tuple[Expand, ...] = ()
     apply: odata.Apply | None = None
+    result_format: str = field(default="", compare=False)
+    """In lower case; "": JSON."""
     cursor: str | None = field(default=None, compare=False)
     raw: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
@@ -143,16 +144,16 @@ def _select(text: str, entity: EntityType, version: ApiVersion, _depth: int) -> 
         name = version.id if item == "id" else item
         known = entity.property(name)
         exists = known is not None and known.since <= version.version
-        if not exists and name not in (version.id, version.self_link) and entity.link(name) is None:
-            raise _unknown(entity, item, "$select")
+        if not exists and name not in (version.id, version.self_link) and entity.link(name, version.version) is None:
+            raise _unknown(entity, item, "$select", version)
         if name not in names:
             names.append(name)
     return {"select": tuple(names)}
 
 
-def _unknown(entity: EntityType, name: str, where: str) -> InvalidInput:
-    known = [p.name for p in entity.properties] + [link.name for link in entity.links]
-    return InvalidInput(f"{where}: a {entity.name} has no '{name[:80]}'.", fix=f"It has id, {', '.join(known)}.")
+def _unknown(entity: EntityType, name: str, where: str, version: ApiVersion) -> InvalidInput:
+    known = entity.names_of(version.version)
+    return InvalidInput(f"{where}: a {entity.name} has no '{name[:80]}'.", fix=f"It has id, {known}.")
 
 
 def _expand(text: str, entity: EntityType, version: ApiVersion, depth: int) -> dict[str, Any]:
@@ -173,7 +174,7 @@ def _expand_item(item: str, entity: EntityType, version: ApiVersion, depth: int)
     name, slash, rest = path.partition("/")
     link = find_link(entity, name.strip(), version)
     if link is None:
-        raise _unknown(entity, name.strip(), "$expand")
+        raise _unknown(entity, name.strip(), "$expand", version)
     target = BY_NAME[link.target]
     if slash:
         options = Options(
@@ -190,11 +191,11 @@ def _expand_item(item: str, entity: EntityType, version: ApiVersion, depth: int)
 
 
 def find_link(entity: EntityType, name: str, version: ApiVersion) -> Link | None:
-    link = entity.link(name)
+    link = entity.link(name, version.version)
     if link is not None or not version.lenient:
         return link
     wanted = name.lower()
-    for candidate in entity.links:
+    for candidate in entity.links_of(version.version):
         target = BY_NAME[candidate.target]
         if wanted in (target.name.lower(), target.set_name.lower()):
             return candidate
@@ -229,6 +230,14 @@ def _apply(text: str, _entity: EntityType, version: ApiVersion, _depth: int) -> 
     return {"apply": odata.parse_apply(text)}
 
 
+def _result_format(text: str, _entity: EntityType, _version: ApiVersion, depth: int) -> dict[str, Any]:
+    if depth:
+        raise InvalidInput("'$resultFormat' cannot stand in $expand.", fix="It is an option of the whole answer.")
+    if text.lower() not in (name.lower() for name in RESULT_FORMATS):
+        raise InvalidInput(f"There is no result format '{text[:40]}'.", fix=f"Known: {', '.join(RESULT_FORMATS)}.")
+    return {"result_format": text.lower()}
+
+
 _READERS = {
     "$filter": _filter,
     "$count": _count,
@@ -238,6 +247,7 @@ _READERS = {
     "$expand": _expand,
     "$select": _select,
     "$apply": _apply,
+    "$resultFormat": _result_format,
     CURSOR: _cursor,
 }
 

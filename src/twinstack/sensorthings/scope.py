@@ -111,7 +111,7 @@ class Scope:
         entity, target = self.entity, self.table
         path: tuple[str, ...] = ()
         for index, part in enumerate(parts):
-            link = entity.link(part)
+            link = entity.link(part, self.version.version)
             if link is None:
                 return self._property(entity, target, parts[index:])
             path = (*path, part)
@@ -143,10 +143,9 @@ class Scope:
             return Value(Type.NUMBER, target.c.id, nullable=False)
         p = entity.property(name)
         if p is None or p.since > self.version.version:
-            known = [p.name for p in entity.properties] + [link.name for link in entity.links]
             raise InvalidInput(
                 f"A {entity.name} has no '{'/'.join(parts)[:80]}'.",
-                fix=f"It has id, {', '.join(known)}.",
+                fix=f"It has id, {entity.names_of(self.version.version)}.",
                 property=name,
             )
         if keys and p.type in (PropertyType.TEXT, PropertyType.INSTANT, PropertyType.INTERVAL):
@@ -212,7 +211,7 @@ def _hops_of(link: Link, source: Alias, target: Alias, tables_alias: str) -> lis
         case ByTable(name, own, other):
             pairs = tables.BY_NAME[name].alias(tables_alias)
             on: Condition = pairs.c[own] == source.c.id
-            if not link.many:
+            if not link.many:  # the ObservedProperty of a Datastream
                 on = sa.and_(on, pairs.c.rank == 0)
             return [(pairs, on), (target, target.c.id == pairs.c[other])]
 

@@ -16,7 +16,7 @@ from twinstack.core import limits
 from twinstack.core.errors import InvalidInput, TwinstackError
 from twinstack.core.instances import Instances
 from twinstack.sensorthings import validate
-from twinstack.sensorthings.model import OBSERVATION, EntityType
+from twinstack.sensorthings.model import OBSERVATION, EntityType, Link
 from twinstack.sensorthings.store import (
     apps,
     archiving,
@@ -104,16 +104,22 @@ class Store:
 
     # --- entities ---------------------------------------------------------------------------------------------------
     def create(
-        self, entity: EntityType, body: Any, ctx: WriteContext, parent: tuple[EntityType, int] | None = None
+        self,
+        entity: EntityType,
+        body: Any,
+        ctx: WriteContext,
+        parent: tuple[EntityType, int] | None = None,
+        via: Link | None = None,
     ) -> Write[Created]:
-        """A new entity with all that is nested in it; `parent` is the entity of the path (`Things(1)/Datastreams`).
+        """A new entity with all that is nested in it; `parent` is the entity of the path (`Things(1)/Datastreams`),
+        `via` its link to the new one, where it has several of that type.
 
         Errors, raised at once: InvalidInput; later: NotFound, Conflict (a reserved name on 1.1; fields `id`, `set`),
         PermissionDenied, Unavailable.
         """
         draft = validate.parse_create(entity, body, ctx.version)
         if parent is not None:
-            draft.links[create.inverse_of(entity, parent[0]).name] = [Ref(parent[1])]
+            create.set_parent(draft, *parent, via)
         if entity is OBSERVATION and (row := self._plain(draft, ctx)) is not None:
             return self._writer.submit(Job(None, [row], finish=_created))
         return self.write(lambda tx: _following(tx, lambda: create.create(tx, draft, ctx)))
@@ -122,12 +128,13 @@ class Store:
         """An Observation that needs nothing but its row, so that it joins the group insert."""
         if ctx.system is not None or ctx.writable is not None:
             return None
-        datastream = draft.links.get("Datastream", [])[:1]
+        target, multi = create.stream_of(draft)
         feature = draft.links.get("FeatureOfInterest", [])[:1]
-        if not datastream or not all(isinstance(target, Ref) for target in datastream + feature):
+        of_staplus = any(targets for name, targets in draft.links.items() if name not in create.OF_ROW)
+        if not isinstance(target, Ref) or not all(isinstance(one, Ref) for one in feature) or of_staplus:
             return None
-        ids = [target.id for target in datastream + feature if isinstance(target, Ref)]
-        return create.new_observation(draft, ids[0], ids[1] if feature else None, self.clock())
+        feature_id = next((one.id for one in feature if isinstance(one, Ref)), None)
+        return create.new_observation(draft, target.id, feature_id, self.clock(), multi=multi)
 
     def update(
         self,
@@ -152,11 +159,18 @@ class Store:
         """Deletes with cascades. Errors: NotFound, PermissionDenied, Stale."""
 
         def work(tx: Tx) -> None:
-            delete.delete(tx, entity, entity_id, ctx, if_match)
+            _following(tx, lambda: delete.delete(tx, entity, entity_id, ctx, if_match))
 
         done = self.write(work)
         if entity is not OBSERVATION:
             done.add_done_callback(lambda write: None if write.exception() else self._sweep())
+        return done
+
+    def change_set(self, work: Callable[[Tx], T]) -> Write[T]:
+        """`work` creates, updates and deletes entities as one (`create.create`, `update.update`, `delete.delete`): all
+        of it is stored or nothing."""
+        done = self.write(lambda tx: _following(tx, lambda: work(tx)))
+        done.add_done_callback(lambda write: None if write.exception() else self._sweep())
         return done
 
     def _sweep(self) -> None:
@@ -183,7 +197,7 @@ class Store:
             raise InvalidInput(f"{len(rows)} rows are too many for one request.", fix="Send them in parts.")
         if ctx is not None and (ctx.system is not None or ctx.writable is not None):
             ids = sorted({row.datastream_id for row in rows})
-            return self.write(lambda tx: _insert_checked(tx, rows, ids, ctx, partial=partial), locks=ids)
+            return self.write(lambda tx: insert_checked(tx, rows, ctx, partial=partial), locks=ids)
         return self._writer.submit(Job(None, rows, partial=partial))
 
     # --- systems and apps -------------------------------------------------------------------------------------------
@@ -363,11 +377,10 @@ def _following(tx: Tx, work: Callable[[], T]) -> T:
     return result
 
 
-def _insert_checked(
-    tx: Tx, rows: Sequence[NewObservation], ids: list[int], ctx: WriteContext, *, partial: bool
-) -> list[Outcome]:
+def insert_checked(tx: Tx, rows: Sequence[NewObservation], ctx: WriteContext, *, partial: bool) -> list[Outcome]:
+    """Stores rows of Datastreams that `ctx` may write, within a transaction; otherwise as `insert_observations`."""
     refused: dict[int, TwinstackError] = {}
-    for datastream_id in ids:
+    for datastream_id in sorted({row.datastream_id for row in rows}):
         try:
             create.check_writable(tx, [datastream_id], ctx)
         except TwinstackError as error:
