@@ -13,7 +13,7 @@ from sensorthings_api import Api, Clock, Lab
 from tests.services.postgres import PostgresServer, postgres_server, postgres_store
 
 from twinstack.sensorthings.http import SensorThingsApp
-from twinstack.sensorthings.store import Store, open_store, postgis
+from twinstack.sensorthings.store import Store, open_store
 
 __all__ = ["postgres_server", "postgres_store"]
 
@@ -41,20 +41,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("store", stores, indirect=True)
 
 
+@pytest.fixture(scope="session")
+def without_postgis(postgres_server: PostgresServer) -> str:
+    name = postgres_server.create()
+    opened = open_store(postgres_server.url(name))
+    opened.migrate()
+    opened.close()
+    postgres_server.run("DROP EXTENSION IF EXISTS postgis CASCADE", name)
+    return name
+
+
 @pytest.fixture
-def store(
-    request: pytest.FixtureRequest, migrated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Store]:
+def store(request: pytest.FixtureRequest, migrated: Path, tmp_path: Path) -> Iterator[Store]:
     if request.param == "sqlite":
         shutil.copy(migrated, tmp_path / "store.sqlite")
         opened = open_store(f"sqlite:{tmp_path / 'store.sqlite'}", clock=Clock())
         yield opened
         opened.close()
         return
-    if request.param == "postgresql without PostGIS":
-        monkeypatch.setattr(postgis, "is_made", lambda connection: False)
     server: PostgresServer = request.getfixturevalue("postgres_server")
-    database: str = request.getfixturevalue("postgres_store")
+    database: str = request.getfixturevalue("postgres_store" if request.param == "postgresql" else "without_postgis")
     server.empty(database)
     opened = open_store(server.url(database), clock=Clock())
     yield opened

@@ -1,9 +1,10 @@
-"""The geo functions of `$filter` as SQL (OGC 18-088, 9.3.3.5.2): PostGIS's where it is, shapely's elsewhere.
+"""The geo functions of `$filter` as SQL (OGC 18-088, 9.3.3.5.2): PostGIS's where it is there, else shapely's.
 
-SQLite calls shapely's as functions of its connections. PostgreSQL without PostGIS cannot: there a call becomes a
-look-up in a JSON object (id of the place to value), a parameter that the reader makes before the statement runs, from
-the places whose bounding boxes fit. So paging, counting and sorting stay the database's work, and all give the same
-answers.
+SQLite calls shapely by functions of its connections. PostgreSQL cannot: there a call becomes a look-up in a JSON object
+(id of the place to value), a parameter that the reader makes before the statement runs, from the places whose bounding
+boxes fit. So paging, counting and sorting stay the database's work. PostGIS computes what every library agrees on:
+valid points, lines and areas of Locations and features; collections and broken geometries, at which it fails, and all
+else stay with shapely. So the answers are the same everywhere.
 A comparison of two shapes asks their bounding boxes first: those are columns, and most rows end there.
 """
 
@@ -26,19 +27,18 @@ from twinstack.query.sqlvalues import Condition, Origin, Sql, Type, Value, text_
 
 SQLITE_NAMES = {name: name.replace(".", "_") for name in geometry.NAMES}
 BOX_FUNCTION = "geo_box"
-_POSTGIS = {"geo.distance": "ST_Distance", "geo.length": "ST_Length"}
-
-
-def has_postgis(dialect: Dialect) -> bool:
-    """Whether the database computes geometry itself; the store says so on its dialect when it opens."""
-    return bool(getattr(dialect, "has_postgis", False))
+_POSTGIS = {
+    "geo.distance": "ST_Distance",
+    "geo.length": "ST_Length",
+    "geo.intersects": "ST_Intersects",
+    **{name: f"ST_{name.removeprefix('st_').capitalize()}" for name in geometry.NAMES if name.startswith("st_")},
+}
 
 
 @dataclass(frozen=True, slots=True)
 class LookUp:
-    """What PostgreSQL without PostGIS needs computed: `parameter` is a JSON object of the values of `function` by the
-    ids that `places` selects with the text of each geometry; or one value, when only literals take part (`places` is
-    None).
+    """What PostgreSQL needs computed: `parameter` is a JSON object of the values of `function` by the ids that `places`
+    selects with the text of each geometry; or one value, when only literals take part (`places` is None).
 
     `arguments`: names of parameters with WKT, None for the place's own geometry; `pattern` that of st_relate."""
 
@@ -66,17 +66,6 @@ class Shape(FunctionElement[Any]):
 def _shape_sqlite(element: Shape, compiler: Any, **kw: Any) -> str:
     text = compiler.process(element.clauses, **kw)
     return f"{BOX_FUNCTION}({text})" if element.parts == 4 else str(text)
-
-
-@compiles(Shape, "postgresql")
-def _shape_postgis(element: Shape, compiler: Any, **kw: Any) -> str:
-    text = compiler.process(element.clauses, **kw)
-    if element.wkt:
-        return f"ST_GeomFromText({text}, 4326)"
-    if element.parts == 4:
-        # An envelope shrinks to a line or a point, as `geometry.from_box` does.
-        return f"ST_Envelope(ST_MakeEnvelope({text}, 4326))"
-    return f"twinstack_shape({text})"
 
 
 class _GeoCall(FunctionElement[Any]):
@@ -109,7 +98,14 @@ class _GeoCall(FunctionElement[Any]):
         names = [value.origin.name if value.origin else value.slot.name if value.slot else "" for value in self.given]
         return "_".join(["geo", SQLITE_NAMES[self.function], *names, *([self.pattern] if self.pattern else [])])
 
-    def look_up(self) -> LookUp:
+    @property
+    def fits_postgis(self) -> bool:
+        """Whether PostGIS may compute it for places that are simple."""
+        origin = self.origin
+        literals = [value.slot for value in self.given if value.slot is not None]
+        return origin is not None and origin.column is not None and all(slot.also == "simple" for slot in literals)
+
+    def look_up(self, *, postgis: bool) -> LookUp:
         arguments = tuple(value.slot.name if value.slot is not None else None for value in self.given)
         origin = self.origin
         places = None if origin is None else origin.places
@@ -117,6 +113,9 @@ class _GeoCall(FunctionElement[Any]):
             other = next((value for value in self.given if value.slot is not None and value.box is not None), None)
             if places is not None and other is not None and other.box is not None:
                 places = places.where(_meet(origin.box, other.box))
+        if postgis and self.fits_postgis and places is not None and origin is not None:
+            assert origin.places_column is not None
+            places = places.where(sa.not_(_Simple(origin.places_column)))
         return LookUp(self.parameter, self.function, arguments, self.pattern, places)
 
 
@@ -127,12 +126,33 @@ def _call_sqlite(element: _GeoCall, compiler: Any, **kw: Any) -> str:
 
 @compiles(_GeoCall, "postgresql")
 def _call_postgresql(element: _GeoCall, compiler: Any, **kw: Any) -> str:
-    if has_postgis(compiler.dialect):
-        arguments = compiler.process(element.clauses, **kw)
-        if (measure := _POSTGIS.get(element.function)) is not None:
-            return f"{measure}({arguments})"
-        # PostGIS's predicates fail on broken geometries; the store's own function gives null.
-        return f"twinstack_geo('{element.function.partition('_')[2] or 'intersects'}', {arguments})"
+    origin = element.origin
+    if origin is None or not element.fits_postgis or not has_postgis(compiler.dialect):
+        return _looked_up(element, compiler, **kw)
+    assert origin.column is not None
+    column = compiler.process(origin.column, **kw)
+    arguments = []
+    for value in element.given:
+        if value.slot is None:
+            arguments.append(_geometry(column))
+        else:
+            wkt = compiler.process(sa.bindparam(value.slot.name, type_=sa.Text()), **kw)
+            arguments.append(f"ST_GeomFromText({wkt}, 4326)")
+    if element.pattern is not None:
+        arguments.append(f"upper({compiler.process(sa.bindparam(element.pattern, type_=sa.Text()), **kw)})")
+    call = f"{_POSTGIS[element.function]}({', '.join(arguments)})"
+    # Without a bounding box it is no GeoJSON. In a CASE nothing is computed before its condition holds.
+    west = compiler.process(_box_of(element), **kw)
+    rest = f"WHEN {_simple(column)} THEN {call} ELSE {_looked_up(element, compiler, **kw)} END"
+    return f"CASE WHEN {west} IS NULL THEN NULL {rest}"
+
+
+def _box_of(element: _GeoCall) -> Sql:
+    """West of the place in the query."""
+    return next(value.box[0] for value in element.given if value.slot is None and value.box is not None)
+
+
+def _looked_up(element: _GeoCall, compiler: Any, **kw: Any) -> str:
     type_ = "boolean" if isinstance(element.type, sa.Boolean) else "double precision"
     value = compiler.process(sa.bindparam(element.parameter, type_=sa.Text()), **kw)
     origin = element.origin
@@ -141,13 +161,56 @@ def _call_postgresql(element: _GeoCall, compiler: Any, **kw: Any) -> str:
     return f"CAST({value} AS {type_})"
 
 
-def look_ups(statement: sa.ClauseElement) -> Iterator[LookUp]:
-    """What has to be computed before the statement can run on PostgreSQL without PostGIS."""
+class _Simple(FunctionElement[bool]):
+    """Whether a place in a JSON column is a valid point, line or area."""
+
+    type = sa.Boolean()
+    inherit_cache = True
+    name = "is_simple"
+
+
+@compiles(_Simple, "postgresql")
+def _simple_postgresql(element: _Simple, compiler: Any, **kw: Any) -> str:
+    return f"({_simple(compiler.process(element.clauses, **kw))})"
+
+
+def _bare(column: str) -> str:
+    """The geometry of a Feature or the geometry itself, without the system of coordinates that old GeoJSON names."""
+    return f"((CASE {column} ->> 'type' WHEN 'Feature' THEN {column} -> 'geometry' ELSE {column} END) - 'crs')"
+
+
+def _geometry(column: str) -> str:
+    return f"ST_Force2D(ST_SetSRID(ST_GeomFromGeoJSON(CAST({_bare(column)} AS text)), 4326))"
+
+
+def _simple(column: str) -> str:
+    return (
+        f"CASE WHEN jsonb_typeof({column}) <> 'object' THEN false"
+        f" WHEN {_bare(column)} ->> 'type' IN ('Point', 'MultiPoint', 'LineString', 'MultiLineString') THEN true"
+        f" WHEN {_bare(column)} ->> 'type' IN ('Polygon', 'MultiPolygon') THEN ST_IsValid({_geometry(column)})"
+        " ELSE false END"
+    )
+
+
+def has_postgis(dialect: Dialect) -> bool:
+    """What `note_postgis` found."""
+    return bool(getattr(dialect, "has_postgis", False))
+
+
+def note_postgis(engine: sa.Engine) -> None:
+    """Looks once whether the database has PostGIS; statements compiled afterwards use it."""
+    query = sa.text("SELECT count(*) FROM pg_extension WHERE extname = 'postgis'")
+    with engine.connect() as connection:
+        engine.dialect.has_postgis = connection.execute(query).scalar_one() > 0  # type: ignore[attr-defined]
+
+
+def look_ups(statement: sa.ClauseElement, *, postgis: bool) -> Iterator[LookUp]:
+    """What has to be computed before the statement can run on PostgreSQL."""
     known = set()
     for element in visitors.iterate(statement):
         if isinstance(element, _GeoCall) and element.parameter not in known:
             known.add(element.parameter)
-            yield element.look_up()
+            yield element.look_up(postgis=postgis)
 
 
 def _shape_of(given: Value, what: str) -> Sql:

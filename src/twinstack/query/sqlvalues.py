@@ -46,6 +46,9 @@ class Origin:
     id: Sql
     places: sa.Select[Any]
     box: tuple[Sql, ...] = ()
+    column: Sql | None = None
+    """The JSON column in the query, and within `places`: only of checked GeoJSON, so that PostGIS can read it."""
+    places_column: Sql | None = None
 
 
 @dataclass(frozen=True, slots=True)

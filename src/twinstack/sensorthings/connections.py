@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from twinstack.core import limits
 from twinstack.core.errors import InvalidInput, QueueFull, TimedOut, TwinstackError, Unavailable
+from twinstack.query.sqlgeo import note_postgis
 from twinstack.sensorthings.plan import Statement
 
 Row = tuple[Any, ...]
@@ -118,12 +119,9 @@ class Readers:
 
     def __init__(self, engine: sa.Engine) -> None:
         self.dialect = engine.dialect
-        if engine.dialect.name == "postgresql":
-            from twinstack.sensorthings.store import postgis
-
-            with engine.connect() as connection:
-                self.dialect.has_postgis = postgis.is_made(connection)  # type: ignore[attr-defined]
         self._session = partial(_session_type(engine), engine)
+        if engine.dialect.name == "postgresql":
+            note_postgis(engine)
         # A file answers faster than a thread starts; a server may be far away.
         self._on_loop = engine.dialect.name == "sqlite"
         self._here: Session = self._session()

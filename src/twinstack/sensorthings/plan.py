@@ -114,9 +114,10 @@ class Level:
 
 
 def _look_ups(query: sa.Select[Any], dialect: Dialect) -> list[tuple[LookUp, Statement | None]]:
-    if dialect.name == "sqlite" or has_postgis(dialect):
+    if dialect.name == "sqlite":
         return []
-    return [(one, None if one.places is None else compile_sql(one.places, dialect)) for one in look_ups(query)]
+    found = look_ups(query, postgis=has_postgis(dialect))
+    return [(one, None if one.places is None else compile_sql(one.places, dialect)) for one in found]
 
 
 class Planner:

@@ -236,7 +236,7 @@ def _origin(target: Alias, p: Property, keys: tuple[str, ...]) -> Origin:
         return Origin(name, target.c.id, sa.select(places.c.id, text, *area).select_from(source))
     box = tuple(places.c[f"bbox_{side}"] for side in "wsen")
     query = sa.select(places.c.id, text, nothing, nothing, nothing, nothing).where(box[0].is_not(None))
-    return Origin(name, target.c.id, query, box)
+    return Origin(name, target.c.id, query, box, target.c[p.column], places.c[p.column])
 
 
 def _result(target: Alias) -> Value:
