@@ -202,7 +202,7 @@ async def test_postgis_is_used_where_it_is(api: Api, store: Store, request: pyte
     options = parse_query(b"$filter=st_within(location,geography'POINT (1 1)')", BY_NAME["Location"], V11)
     level = planner.whole_set(BY_NAME["Location"], lift(options, {}), of_system=False)
     text = level.statement().text
-    assert ("ST_Within(" in text) == (database == "postgis")
+    assert ("ST_Within(" in text) == (database == "postgresql")
     assert ("jsonb" in text) == (database != "sqlite")
     assert len(level.look_ups) == (database != "sqlite")
 
