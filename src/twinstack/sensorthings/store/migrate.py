@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from twinstack.core import limits
 from twinstack.sensorthings.store import locks, tables
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision of migrations/versions (a test compares)."""
 
 _VERSION = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
