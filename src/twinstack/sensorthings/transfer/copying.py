@@ -88,6 +88,9 @@ def _needs_observations(entity: EntityType) -> bool:
     )
 
 
+_BEHIND = [t for t in ENTITY_TYPES if t is not OBSERVATION and _needs_observations(t)]
+
+
 def copy(store: Store, source: Source, *, system: str | None = None, progress: Progress | None = None) -> Copied:
     """Copies everything into `system` (None: the default system). Errors: UnknownSystem, those of Source and store."""
     source.open()
@@ -98,6 +101,7 @@ def copy(store: Store, source: Source, *, system: str | None = None, progress: P
         if entity.name == "HistoricalLocation":
             run.places()
     run.history()
+    run.behind_history()
     return run.copied
 
 
@@ -135,8 +139,10 @@ class _Copy:
 
     def _carries(self, entity: EntityType, link: Link) -> bool:
         """Whether the entity is created with this link: what it leads to was copied before."""
+        target = BY_NAME[link.target]
         before = self.order[: self.order.index(entity)]
-        if BY_NAME[link.target] not in before or ((entity is LOCATION or entity is THING) and link.many):
+        # Where a Thing is follows later: it is no move of now.
+        if target not in before or target.set_name not in self._source.sets or (entity is THING and target is LOCATION):
             return False
         return not link.many or link.mandatory or isinstance(link.join, ByTable)
 
@@ -210,6 +216,13 @@ class _Copy:
             moves.place(tx, thing_id, own)
             moves.touch_entity(tx, THING, thing_id)
 
+    def behind_history(self) -> None:
+        """What links Observations: groups of them, and relations between two."""
+        self.order += [OBSERVATION, *_BEHIND]
+        for entity in _BEHIND:
+            if entity.set_name in self._source.sets:
+                self.entities(entity)
+
     # --- Observations -----------------------------------------------------------------------------------------------
     def history(self) -> None:
         ordered, expand = self._probe()
@@ -269,7 +282,7 @@ class _Copy:
         def work(tx: Tx) -> tuple[int, list[tuple[Id, TwinstackError]]]:
             if last is not None:
                 self._transfer.advance(tx.connection, part, before, last)
-                return self._rows(tx, own, entities, features, remember=False)
+                return self._rows(tx, own, entities, features, remember=self._are_linked())
             known = self._transfer.known(tx.connection, OBSERVATION.set_name, [id_of(one) for one in entities])
             new = [one for one in entities if str(id_of(one)) not in known]
             return self._rows(tx, own, new, features, remember=True)
@@ -279,6 +292,12 @@ class _Copy:
         self.copied.count("unchanged", OBSERVATION.set_name, len(entities) - stored - len(refused))
         for source_id, error in refused:
             self.copied.refuse(OBSERVATION.set_name, source_id, error)
+
+    def _are_linked(self) -> bool:
+        """Whether something at the source links Observations, so that their ids are needed."""
+        return any(
+            t.set_name in self._source.sets for t in ENTITY_TYPES if t is not OBSERVATION and _needs_observations(t)
+        )
 
     def _features(self, entities: list[Entity]) -> dict[str, int]:
         """Source id -> own id of the features of a page; those that are new since are copied now."""
