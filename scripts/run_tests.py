@@ -1,7 +1,8 @@
 """Runs all tests and ends with the line `N passed, N failed, N skipped`.
 
-The unit tests run while system packages (Java, Maven, Chromium) and Kafka's jars are installed beside them; the
-suites that need those follow. SIGTERM or a suite over its limit prints the stack of what hangs and ends its children.
+The unit tests run while system packages (Java, Maven, Chromium, PostgreSQL) and Kafka's jars are installed beside them;
+the suites that need those follow. SIGTERM or a suite over its limit prints the stack of what hangs and ends its
+children.
 """
 
 from __future__ import annotations
@@ -22,16 +23,24 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SUITES = ("unit", "contract", "conformance", "integration", "browser", "faults")
 SUITE_S_MAX = 40 * 60
-PACKAGES = {  # command: Debian package
+PACKAGES = {  # command, or the files that the package brings: Debian package
     "java": "default-jre-headless",
     "mvn": "maven",
     "chromium": "chromium",
+    "/usr/lib/postgresql/*/bin/initdb": "postgresql-15",
+    "/usr/share/postgresql/*/extension/postgis.control": "postgresql-15-postgis-3",
 }
+
+
+def _is_there(command: str) -> bool:
+    if command.startswith("/"):
+        return any(Path("/").glob(command.lstrip("/")))
+    return shutil.which(command) is not None
 
 
 def install_system_packages(report: list[str]) -> None:
     """As root on Debian installs what is missing; otherwise says what to install. Tests that miss it skip by name."""
-    missing = [package for command, package in PACKAGES.items() if shutil.which(command) is None]
+    missing = [package for command, package in PACKAGES.items() if not _is_there(command)]
     if not missing:
         return
     line = f"apt-get install {' '.join(missing)}"

@@ -19,7 +19,6 @@ REQUIREMENTS = (
     "create-update-delete/link-to-existing-entities",
     "create-update-delete/deep-insert",
     "create-update-delete/deep-insert-status-code",
-    "create-update-delete/historical-location-auto-creation",
 )
 
 SETS = ("Things", "Locations", "HistoricalLocations", "Datastreams", "Sensors", "ObservedProperties")
@@ -110,25 +109,6 @@ async def test_a_path_links_to_its_entity(api: Api) -> None:
     assert (await api.get(f"/FeaturesOfInterest({one})/Observations"))["value"][0]["result"] == 2
     await api.post("/Things(99)/Datastreams", datastream("x", **more), status=404)
     await api.post("/Datastreams(99)/Observations", {"result": 1}, status=404)
-
-
-async def test_a_thing_moves_by_a_post_to_its_locations(api: Api) -> None:
-    await api.post("/Things", thing(Locations=[location("here")]))
-    await api.post("/Things(1)/Locations", location("there"))
-    assert [x["name"] for x in await api.values("/Things(1)/Locations")] == ["there"]
-    history = await api.values("/Things(1)/HistoricalLocations?$expand=Locations&$orderby=time")
-    assert [[x["name"] for x in h["Locations"]] for h in history] == [["here"], ["there"]]
-    await api.post("/Locations", location("elsewhere", Things=[{"@iot.id": 1}]))
-    assert [x["name"] for x in await api.values("/Things(1)/Locations")] == ["elsewhere"]
-    assert len(await api.values("/Things(1)/HistoricalLocations")) == 3
-
-
-async def test_a_historical_location_needs_thing_and_time(api: Api) -> None:
-    await api.post("/Things", thing())
-    await api.post("/HistoricalLocations", {"time": "2020-01-01T00:00:00Z", "Thing": {"@iot.id": 1}})
-    assert await api.get("/HistoricalLocations(1)/time") == {"time": "2020-01-01T00:00:00Z"}
-    await api.post("/HistoricalLocations", {"Thing": {"@iot.id": 1}}, status=400)
-    await api.post("/HistoricalLocations", {"time": "2020-01-01T00:00:00Z"}, status=400)
 
 
 async def test_an_observation_takes_or_makes_the_feature_of_its_things_location(api: Api) -> None:
@@ -227,3 +207,89 @@ async def test_bad_bodies_are_400_and_store_nothing(api: Api, body: bytes) -> No
 async def test_a_large_body_is_413(api: Api) -> None:
     answer = await api.send("POST", "/Things", content=b"x" * (1024 * 1024 + 1))
     assert answer.status_code == 413
+
+
+@pytest.mark.parametrize("version", ["v1.0", "v1.1"])
+async def test_linked_entities_are_named_by_id_alone(api: Api, version: str) -> None:
+    """10.2.1.1: whole returned entities, and `id` for `@iot.id`; whatever else they hold is ignored."""
+    await api.post("/Things", whole_thing("A", 1))
+    api = Api(api.client, version)
+    whole = {
+        "Thing": await api.get("/Things(1)") | {"name": None, "nope": 1, "Locations": "no array"},
+        "Sensor": {"id": 1},
+        "ObservedProperty": {"@iot.id": 1, "name": 5},
+    }
+    one = await api.post("/Datastreams", datastream("B", **whole))
+    for name in ("Thing", "Sensor", "ObservedProperty"):
+        assert (await api.get(f"/Datastreams({one})/{name}"))["@iot.id"] == 1
+    for bad in (0, -1, 1.5, "x", None, True, 2**63, {}, 2**63 - 1):
+        await api.post("/Datastreams", datastream("C", **(whole | {"Thing": {"@iot.id": bad}})), 400)
+
+
+async def test_unknown_keys(api: Api) -> None:
+    """400 on 1.1, at any depth; ignored on 1.0."""
+    for body in (thing(nope=1), thing(Locations=[location(nope=1)]), thing(unitOfMeasurement={})):
+        await api.post("/Things", body, 400)
+        await api.old().post("/Things", body)
+    annotated = thing(**{"@iot.id": 77, "@iot.selfLink": "x", "Datastreams@iot.navigationLink": "y"})
+    assert await api.post("/Things", annotated) == 4
+
+
+async def test_nul_is_refused_wherever_it_stands(api: Api) -> None:
+    for body in (thing("a\0b"), thing(properties={"a": ["\0"]}), thing(properties={"\0": 1})):
+        await api.post("/Things", body, 400)
+    await api.post("/Things", whole_thing("A"))
+    for body in ({"result": "\0"}, {"result": 1, "parameters": {"a\0": 1}}, {"result": ["\0"]}):
+        await api.post("/Datastreams(1)/Observations", body, 400)
+        await api.patch("/Things(1)", {"description": "\0"}, 400)
+
+
+async def test_a_changed_place_gives_the_next_observation_a_new_feature(api: Api) -> None:
+    """10.2.1.3: old Observations keep theirs."""
+    await api.post("/Things", whole_thing("A", 1, properties={"x": 1}))
+    moved = {"type": "Point", "coordinates": [1.0, 2.0]}
+    await api.patch("/Locations(1)", {"location": moved, "properties": {"y": 2}})
+    two = await api.post("/Datastreams(1)/Observations", {"result": 1})
+    three = await api.post("/Datastreams(1)/Observations", {"result": 1})
+    made = await api.get(f"/Observations({two})/FeatureOfInterest")
+    assert (made["feature"], made["properties"], made["name"]) == (moved, {"y": 2}, "A place")
+    assert (await api.get(f"/Observations({three})/FeatureOfInterest"))["@iot.id"] == made["@iot.id"]
+    old = await api.get("/Observations(1)/FeatureOfInterest")
+    assert old["feature"]["coordinates"] == [16.4, 48.2]
+    # A new name is no new place.
+    await api.patch("/Locations(1)", {"name": "renamed"})
+    four = await api.post("/Datastreams(1)/Observations", {"result": 1})
+    assert (await api.get(f"/Observations({four})/FeatureOfInterest"))["@iot.id"] == made["@iot.id"]
+
+
+async def test_parallel_first_observations_at_one_place(api: Api) -> None:
+    """Of several Things and Datastreams at one Location: still one feature."""
+    for name in ("A", "B", "C"):
+        await api.post("/Things", whole_thing(name))
+    for n in (2, 3):
+        await api.patch(f"/Things({n})", {"Locations": [{"@iot.id": 1}]})
+    bodies = [{"result": n, "Datastream": {"@iot.id": 1 + n % 3}} for n in range(12)]
+    answers = await asyncio.gather(*(api.send("POST", "/Observations", json=body) for body in bodies))
+    assert [a.status_code for a in answers] == [201] * 12
+    assert len(await api.ids("/FeaturesOfInterest")) == 1
+
+
+async def test_deep_insert_from_every_type(api: Api) -> None:
+    """10.2.1.2: whatever is nested, to any depth, in one request."""
+    stream = datastream("deep", Sensor=sensor(), ObservedProperty=observed_property())
+    place = location("place", Things=[thing("at it", Datastreams=[stream])])
+    await api.post("/Locations", place | {"HistoricalLocations": [{"time": "2020-01-01T00:00:00Z", "Thing": thing()}]})
+    assert (await api.get("/Datastreams(1)/Thing"))["name"] == "at it"
+    whole = stream | {"Thing": thing("new", Locations=[location()]), "Observations": [{"result": 1}]}
+    del whole["Sensor"], whole["ObservedProperty"]
+    await api.post("/Sensors", sensor(Datastreams=[whole | {"ObservedProperty": observed_property("p")}]))
+    await api.post("/ObservedProperties", observed_property(Datastreams=[whole | {"Sensor": sensor("s")}]))
+    both = {"Sensor": sensor("s"), "ObservedProperty": observed_property("p")}
+    await api.post("/FeaturesOfInterest", feature(Observations=[{"result": 2, "Datastream": whole | both}]))
+    await api.post("/Observations", {"result": 3, "Datastream": whole | both, "FeatureOfInterest": feature("inline")})
+    moment = {"time": "2030-01-01T00:00:00Z", "Locations": [location("then")]}
+    await api.post("/HistoricalLocations", moment | {"Thing": thing("moved", Datastreams=[stream])})
+    assert [s["@iot.id"] for s in await api.values("/Datastreams")] == [1, 2, 3, 4, 5, 6]
+    assert sorted(o["result"] for o in await api.values("/Observations")) == [1, 1, 1, 1, 2, 3]
+    last = (await api.ids("/Things"))[-1]
+    assert [p["name"] for p in await api.values(f"/Things({last})/Locations")] == ["then"]

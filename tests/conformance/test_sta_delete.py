@@ -1,7 +1,14 @@
 """OGC 18-088, 10.4: DELETE and its cascades."""
 
+import asyncio
+from typing import Any
+
 import pytest
+import sqlalchemy as sa
 from sensorthings_api import Api, datastream, whole_thing
+
+from twinstack.core import limits
+from twinstack.sensorthings.store import Store, tables
 
 REQUIREMENTS = ("create-update-delete/delete-entity",)
 
@@ -63,8 +70,6 @@ async def test_a_shared_sensor_survives_its_datastream(api: Api) -> None:
 
 
 async def test_a_large_cascade_is_seen_at_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    from twinstack.core import limits
-
     monkeypatch.setattr(limits, "CASCADE_ROWS_MAX", 50)
     await api.post("/Things", whole_thing("A", 120))
     await api.post("/Things", whole_thing("B", 2))
@@ -73,3 +78,24 @@ async def test_a_large_cascade_is_seen_at_once(api: Api, monkeypatch: pytest.Mon
     assert (await api.get("/Observations?$count=true&$filter=result ge 0"))["@iot.count"] == 2
     assert await api.values("/FeaturesOfInterest(1)/Observations") == []
     await api.get("/Observations(1)", 404)
+
+
+async def test_many_small_datastreams_are_one_large_cascade(api: Api, store: Store, monkeypatch: Any) -> None:
+    """Together they are more than one transaction takes: hidden at once, then deleted in slices."""
+    monkeypatch.setattr(limits, "CASCADE_ROWS_MAX", 50)
+    monkeypatch.setattr(limits, "CASCADE_SLICE_ROWS", 20)
+    body = whole_thing("A", 40)
+    body["Datastreams"].append(body["Datastreams"][0] | {"name": "second"})
+    await api.post("/Things", body)
+    await api.post("/Things", whole_thing("B", 2))
+    await api.delete("/Things(1)")
+    assert len(await api.ids("/Observations")) == 2
+    assert (await api.get("/Observations?$count=true&$filter=result ge 0"))["@iot.count"] == 2
+    rows = 82
+    for _ in range(200):
+        with store.reader() as connection:
+            rows = connection.execute(sa.select(sa.func.count()).select_from(tables.observation)).scalar_one()
+        if rows == 2:
+            break
+        await asyncio.sleep(0.1)
+    assert rows == 2

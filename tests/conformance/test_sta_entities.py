@@ -33,8 +33,9 @@ REQUIREMENTS = (
     "datamodel/entity-control-information/common-control-information",
 )
 
+STREAMS = {"Datastreams", "MultiDatastreams"}
 EXPECTED = {
-    "Things": ({"name", "description", "properties"}, {"Locations", "HistoricalLocations", "Datastreams"}),
+    "Things": ({"name", "description", "properties"}, {"Locations", "HistoricalLocations", *STREAMS}),
     "Locations": (
         {"name", "description", "encodingType", "location", "properties"},
         {"Things", "HistoricalLocations"},
@@ -53,10 +54,15 @@ EXPECTED = {
         },
         {"Thing", "Sensor", "ObservedProperty", "Observations"},
     ),
-    "Sensors": ({"name", "description", "encodingType", "metadata", "properties"}, {"Datastreams"}),
-    "ObservedProperties": ({"name", "definition", "description", "properties"}, {"Datastreams"}),
+    "Sensors": ({"name", "description", "encodingType", "metadata", "properties"}, STREAMS),
+    "ObservedProperties": ({"name", "definition", "description", "properties"}, STREAMS),
     "Observations": ({"phenomenonTime", "result", "resultTime"}, {"Datastream", "FeatureOfInterest"}),
     "FeaturesOfInterest": ({"name", "description", "encodingType", "feature", "properties"}, {"Observations"}),
+}
+STAPLUS_LINKS = {
+    "Things": {"Party"},
+    "Datastreams": {"Party", "License", "Campaigns"},
+    "Observations": {"ObservationGroups", "Subjects", "Objects"},
 }
 ONLY_1_1 = {"Locations", "Datastreams", "Sensors", "ObservedProperties", "FeaturesOfInterest"}
 
@@ -68,13 +74,15 @@ async def test_every_type_has_its_properties_links_and_control_information(api: 
     for set_name, (properties, links) in EXPECTED.items():
         if version == "v1.0" and set_name in ONLY_1_1:
             properties = properties - {"properties"}
+        if version == "v1.1":
+            links = links | STAPLUS_LINKS.get(set_name, set())
         [entity] = await api.values(f"/{set_name}")
         address = api.url(f"/{set_name}(1)")
         assert entity.pop("@iot.id") == 1
         assert entity.pop("@iot.selfLink") == address
         for link in links:
             assert entity.pop(f"{link}@iot.navigationLink") == f"{address}/{link}"
-            await api.get(f"/{set_name}(1)/{link}")
+            await api.get(f"/{set_name}(1)/{link}", 204 if link in ("Party", "License") else 200)
         assert set(entity) == properties, set_name
 
 

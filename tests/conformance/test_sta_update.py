@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from sensorthings_api import Api, location, observed_property, sensor, thing, whole_thing
+from sensorthings_api import Api, feature, location, observed_property, sensor, thing, whole_thing
 
 REQUIREMENTS = (
     "create-update-delete/update-entity",
@@ -43,21 +43,6 @@ async def test_a_single_link_replaces_and_a_set_adds(api: Api) -> None:
     )
     await api.patch("/Things(1)", {"Datastreams": [{"@iot.id": 1}]})
     assert (await api.get("/Datastreams(1)/Thing"))["name"] == "A"
-
-
-async def test_a_thing_moves_by_patch_and_by_later_history(api: Api) -> None:
-    await api.post("/Things", thing(Locations=[location("a")]))
-    await api.post("/Locations", location("b"))
-    await api.patch("/Things(1)", {"Locations": [{"@iot.id": 2}]})
-    assert await api.ids("/Things(1)/Locations") == [2]
-    assert len(await api.values("/Things(1)/HistoricalLocations")) == 2
-    links = {"Thing": {"@iot.id": 1}, "Locations": [{"@iot.id": 1}]}
-    await api.post("/HistoricalLocations", {"time": "2020-01-01T00:00:00Z", **links})
-    assert await api.ids("/Things(1)/Locations") == [2]
-    await api.post("/HistoricalLocations", {"time": "2030-01-01T00:00:00Z", **links})
-    assert await api.ids("/Things(1)/Locations") == [1]
-    await api.patch("/Locations(1)", {"location": {"type": "Point", "coordinates": [0, 0]}})
-    assert len(await api.values("/Things(1)/HistoricalLocations")) == 4
 
 
 @pytest.mark.parametrize(
@@ -204,3 +189,101 @@ async def test_if_none_match_is_304_while_nothing_changed(api: Api) -> None:
     # Its extent changed, not its version.
     for path, tag in (("/Datastreams(1)", streams), ("/Things(1)?$expand=Datastreams", nested)):
         assert (await api.send("GET", path, headers={"If-None-Match": tag})).status_code == 200
+
+
+@pytest.mark.parametrize("set_name", ["Locations", "FeaturesOfInterest"])
+async def test_an_updated_geometry_is_geojson_where_the_encoding_says_so(api: Api, set_name: str) -> None:
+    """8.2.2, 8.2.8: also where the update names only one of the two."""
+    body, key = (location(), "location") if set_name == "Locations" else (feature(), "feature")
+    await api.post(f"/{set_name}", body)
+    await api.patch(f"/{set_name}(1)", {key: {"type": "Point"}}, 400)
+    await api.patch(
+        f"/{set_name}(1)", {key: {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 1]]]}}, 400
+    )
+    assert (await api.get(f"/{set_name}(1)"))[key] == body[key]
+    await api.patch(f"/{set_name}(1)", {"encodingType": "text/plain", key: "by the door"})
+    await api.patch(f"/{set_name}(1)", {"encodingType": "application/geo+json"}, 400)
+    await api.patch(f"/{set_name}(1)", {"encodingType": "application/geo+json", key: body[key]})
+
+
+async def test_what_is_never_null(api: Api) -> None:
+    """8.2: a mandatory property is not removed; PUT keeps the phenomenonTime that the server gives."""
+    await api.post("/Things", whole_thing("A", 1))
+    before = (await api.get("/Observations(1)"))["phenomenonTime"]
+    await api.patch("/Observations(1)", {"phenomenonTime": None}, 400)
+    await api.patch("/Datastreams(1)", {"unitOfMeasurement": None}, 400)
+    await api.patch("/Datastreams(1)", {"Thing": None}, 400)
+    await api.patch("/Datastreams(1)", {"ObservedProperty": None}, 400)
+    await api.patch("/Observations(1)", {"result": None, "resultTime": None, "parameters": None})
+    answer = await api.put("/Observations(1)", {"result": 5})
+    assert (answer["phenomenonTime"], answer["result"], answer["resultTime"]) == (before, 5, None)
+    await api.put("/Observations(1)", {"phenomenonTime": "2026-01-01T00:00:00Z"}, 400)
+
+
+@pytest.mark.parametrize("version", ["v1.0", "v1.1"])
+async def test_put_clears_all_that_is_optional(api: Api, version: str) -> None:
+    await api.post("/Things", whole_thing("A"))
+    body = {
+        "phenomenonTime": "2026-01-01T00:00:00Z",
+        "result": 1,
+        "resultTime": "2026-01-01T00:00:00Z",
+        "validTime": "2026-01-01T00:00:00Z/2026-01-02T00:00:00Z",
+        "parameters": {"a": 1},
+        "resultQuality": "good",
+        "Datastream": {"@iot.id": 1},
+    }
+    await api.post("/Observations", body)
+    answer = await Api(api.client, version).put("/Observations(1)", {"result": 2})
+    assert (answer["result"], answer["resultTime"]) == (2, None)
+    assert not {"validTime", "parameters", "resultQuality"} & answer.keys()
+    assert (await api.get("/Datastreams(1)"))["resultTime"] is None
+
+
+async def test_observations_are_linked_from_both_sides(api: Api) -> None:
+    """10.3.1: a collection of links adds; what depends on the Observation follows it."""
+    await api.post("/Things", whole_thing("A", 3))
+    await api.post("/Things", whole_thing("B"))
+    await api.post("/FeaturesOfInterest", feature("far"))
+    await api.patch("/Datastreams(2)", {"Observations": [{"@iot.id": 1}, {"@iot.id": 3}]})
+    assert await api.ids("/Datastreams(2)/Observations") == [1, 3]
+    assert (await api.get("/Datastreams(1)"))["phenomenonTime"] == "2026-01-01T00:00:01Z/2026-01-01T00:00:01Z"
+    assert (await api.get("/Datastreams(2)"))["phenomenonTime"] == "2026-01-01T00:00:00Z/2026-01-01T00:00:02Z"
+    await api.patch("/FeaturesOfInterest(2)", {"Observations": [{"@iot.id": 3}]})
+    assert (await api.get("/Observations(3)/FeatureOfInterest"))["name"] == "far"
+    box = (await api.get("/Datastreams(2)"))["observedArea"]["coordinates"][0]
+    assert [1.0, 2.0] in box and [16.4, 48.2] in box
+    await api.patch("/Datastreams(2)", {"Observations": [{"@iot.id": 9}]}, 400)
+
+
+async def test_extent_follows_changed_times(api: Api) -> None:
+    """8.2.4: phenomenonTime and resultTime of a Datastream, at both edges."""
+    await api.post("/Things", whole_thing("A", 3))
+    times = ("2026-02-01T00:00:00Z", "2026-02-02T00:00:00Z", "2026-02-03T00:00:00Z")
+    for n, time in enumerate(times, 1):
+        await api.patch(f"/Observations({n})", {"resultTime": time})
+
+    async def extent() -> tuple[str, str]:
+        stream = await api.get("/Datastreams(1)")
+        return stream["phenomenonTime"], stream["resultTime"]
+
+    assert (await extent())[1] == f"{times[0]}/{times[2]}"
+    await api.patch("/Observations(3)", {"resultTime": None, "phenomenonTime": "2025-01-01T00:00:00Z"})
+    assert await extent() == ("2025-01-01T00:00:00Z/2026-01-01T00:00:01Z", f"{times[0]}/{times[1]}")
+    await api.patch("/Observations(1)", {"phenomenonTime": "2026-01-01T00:00:00Z/2027-01-01T00:00:00Z"})
+    assert (await extent())[0] == "2025-01-01T00:00:00Z/2027-01-01T00:00:00Z"
+    await api.delete("/Observations(1)")
+    assert await extent() == ("2025-01-01T00:00:00Z/2026-01-01T00:00:01Z", f"{times[1]}/{times[1]}")
+    await api.delete("/Observations(3)")
+    await api.delete("/Observations(2)")
+    assert await extent() == (None, None)
+
+
+async def test_whole_entities_can_be_sent_back(api: Api) -> None:
+    """10.3.1: the id and links of the body change nothing."""
+    await api.post("/Things", whole_thing("A", 1, properties={"a": 1}))
+    for path in ("Things", "Locations", "HistoricalLocations", "Datastreams", "Sensors", "Observations"):
+        for client in (api, api.old()):
+            entity = await client.get(f"/{path}(1)")
+            assert await client.patch(f"/{path}(1)", {**entity, "@iot.id": 99}) == entity
+            assert await client.put(f"/{path}(1)", entity) == entity
+    await api.get("/Things(99)", 404)

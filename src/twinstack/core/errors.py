@@ -11,6 +11,7 @@ fields for programs. The command line turns it into `exit_code`, the HTTP doors 
         RecordTooLarge
         QueryError                  text of a query, with line and column
         NotServed                   asked for a part of a standard that is known and not served here
+        Unsupported                 a body in a form that is not understood
         SettingsError
       NotFound, UnknownSystem, UnknownTopic
       PermissionDenied
@@ -110,6 +111,11 @@ class QueryError(InvalidInput):
 class NotServed(InvalidInput):
     code = "not_served"
     http_status = 501
+
+
+class Unsupported(InvalidInput):
+    code = "unsupported"
+    http_status = 415
 
 
 class SettingsError(InvalidInput):

@@ -37,9 +37,9 @@ def decode(value: bytes) -> dict[str, Any]:
     return parsed
 
 
-def decode_json(value: bytes) -> Any:
+def decode_json(value: bytes, bytes_max: int = limits.DERIVED_RECORD_BYTES_MAX) -> Any:
     """The JSON value in `value`, object or not, as strictly as `decode`. Errors: InvalidRecord."""
-    if len(value) > limits.DERIVED_RECORD_BYTES_MAX:
+    if len(value) > bytes_max:
         raise InvalidRecord(f"The value has {len(value)} bytes.", reason="size")
     if value[:1] == b"\0":
         value = value[_REGISTRY_PREFIX_BYTES:]

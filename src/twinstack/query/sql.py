@@ -16,6 +16,7 @@ from twinstack.core.errors import InvalidInput
 from twinstack.query import tree
 from twinstack.query.odata.shape import Slot
 from twinstack.query.sqlcalls import FUNCTIONS
+from twinstack.query.sqlgeo import GEO_FUNCTIONS, Shape
 from twinstack.query.sqlvalues import (
     NOW,
     Condition,
@@ -28,6 +29,7 @@ from twinstack.query.sqlvalues import (
     number_of,
     time_of,
     truth_value,
+    unknown,
 )
 from twinstack.query.tree import Expr
 
@@ -75,7 +77,8 @@ def value(expr: Expr, resolve: Resolve) -> Value:
             subject = value(operand, resolve)
             return truth_value(sa.or_(*(compare("eq", subject, value(item, resolve)) for item in items)))
         case tree.Call(name, args):
-            return FUNCTIONS[name](*(value(arg, resolve) for arg in args))
+            functions = GEO_FUNCTIONS if name in GEO_FUNCTIONS else FUNCTIONS
+            return functions[name](*(value(arg, resolve) for arg in args))
     raise InvalidInput("The expression has a part that $filter does not know.")
 
 
@@ -83,13 +86,15 @@ def _literal(node: tree.Literal) -> Value:
     if node.kind == "null":
         return Value(Type.NULL, sa.null())
     if node.kind == "bool":
-        return Value(Type.BOOL, sa.true() if node.value else sa.false(), nullable=False)
+        return Value(Type.BOOL, sa.literal(bool(node.value), sa.Boolean()), nullable=False)
     slot = node.value
     assert isinstance(slot, Slot), "literals are lifted before they become SQL"
     if node.kind == "interval":
         return time_of(slot, interval=True)
     if node.kind == "geography":
-        raise InvalidInput("A geography takes part in geo functions only.")
+        shape = Shape(sa.bindparam(slot.name, type_=sa.Text()), wkt=True)
+        sides: list[Sql] = [sa.bindparam(f"{slot.name}{side}", type_=sa.Double()) for side in "wsen"]
+        return Value(Type.GEO, shape, shape=shape, box=tuple(sides), nullable=False)
     type_ = {"string": Type.TEXT, "time": Type.TIME, "clock": Type.CLOCK, "duration": Type.DURATION}.get(node.kind)
     sql_type: sa.types.TypeEngine[Any] = sa.Text() if type_ is Type.TEXT else sa.BigInteger()
     if node.kind == "float":
@@ -103,7 +108,7 @@ def _truth(given: Value) -> Condition:
     if given.type is Type.ANY and given.boolean is not None:
         return given.boolean == sa.true()
     if given.type is Type.NULL:
-        return sa.false()
+        return unknown()
     raise InvalidInput(f"A condition is wanted, here stands {given.type}.", fix="Write a comparison: name eq 'x'.")
 
 
@@ -114,8 +119,8 @@ def compare(op: str, left: Value, right: Value) -> Condition:
         left, right, op = right, left, _MIRROR[op]
     if right.type is Type.NULL:
         if op not in ("eq", "ne"):
-            return sa.false()
-        is_null = left.sql.is_(None) if left.is_null is None else left.is_null
+            return unknown()
+        is_null = _is_null(left)
         return is_null if op == "eq" else sa.not_(is_null)
     if left.type is Type.ANY or right.type is Type.ANY:
         return _compare_any(op, left, right)
@@ -124,10 +129,28 @@ def compare(op: str, left: Value, right: Value) -> Condition:
         raise InvalidInput(f"{left.type} cannot be compared with {right.type}.".capitalize())
     if left.type is Type.TIME:
         return _compare_times(op, left, right)
+    if left.type is Type.GEO:
+        raise InvalidInput("Geometries are compared by functions.", fix="Write st_equals(a, b) or geo.distance(a, b).")
     return _COMPARE[op](left.sql, right.sql)
 
 
+def _is_null(given: Value) -> Condition:
+    return given.sql.is_(None) if given.is_null is None else given.is_null
+
+
 def _compare_any(op: str, left: Value, right: Value) -> Condition:
+    if op in ("eq", "ne"):
+        # Values of different types differ; null equals nothing and differs from nothing.
+        present = [sa.not_(_is_null(side)) for side in (left, right) if side.nullable]
+        equal = sa.func.coalesce(*_ways("eq", left, right), sa.false())
+        return sa.case((sa.and_(sa.true(), *present), equal if op == "eq" else sa.not_(equal)), else_=None)
+    # A value has one type: at most one way is not null.
+    first, *others = _ways(op, left, right)
+    return sa.func.coalesce(first, *others, type_=sa.Boolean()) if others else first
+
+
+def _ways(op: str, left: Value, right: Value) -> list[Condition]:
+    """The comparison for each type that both sides may have."""
     if left.type is not Type.ANY:
         left, right, op = right, left, _MIRROR[op]
     ways: list[tuple[Sql | None, Sql | None]]
@@ -143,7 +166,7 @@ def _compare_any(op: str, left: Value, right: Value) -> Condition:
             ways.append((left.number, sa.bindparam(f"{right.slot.name}n")))
     else:
         raise InvalidInput(f"A JSON value cannot be compared with {right.type}.")
-    return sa.or_(*(_COMPARE[op](a, b) for a, b in ways if a is not None and b is not None))
+    return [_COMPARE[op](a, b) for a, b in ways if a is not None and b is not None]
 
 
 def _compare_times(op: str, left: Value, right: Value) -> Condition:
@@ -185,8 +208,6 @@ def _arithmetic(op: str, left: Value, right: Value) -> Value:
         case "mul":
             return Value(Type.NUMBER, a * b)
     # A zero divisor gives null, which never matches: no row makes the whole query fail.
-    if left.type is Type.ANY or right.type is Type.ANY:
-        a = sa.cast(a, sa.Double())
     quotient = divide(a, sa.func.nullif(b, 0), a.type)
     if op == "div":
         return Value(Type.NUMBER, quotient)

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from twinstack.core.errors import InvalidInput
 from twinstack.query.sqlfunctions import CalendarPart, Position
+from twinstack.query.sqltexts import Lower, Round, Trim, Upper
 from twinstack.query.sqlvalues import (
     DAY_US,
     HOUR_US,
@@ -61,17 +62,21 @@ def _at_least_zero(number: Sql) -> Sql:
     return sa.case((number < 0, 0), else_=sa.cast(number, sa.Integer()))
 
 
-def _text_function(name: str, sql_name: str) -> Callable[[Value], Value]:
-    function = getattr(sa.func, sql_name)
-    return lambda text: Value(Type.TEXT, function(text_of(text, name), type_=sa.Text()))
+def _text_function(name: str, function: Callable[[Sql], Sql]) -> Callable[[Value], Value]:
+    return lambda text: Value(Type.TEXT, function(text_of(text, name)))
 
 
-def _number_function(name: str, sql_name: str) -> Callable[[Value], Value]:
-    function = getattr(sa.func, sql_name)
-    return lambda number: Value(Type.NUMBER, function(number_of(number, name), type_=sa.Double()))
+def _ceiling(number: Value) -> Value:
+    return Value(Type.NUMBER, sa.func.ceil(sa.cast(number_of(number, "ceiling"), sa.Double()), type_=sa.Double()))
 
 
-def _modulo(us: Sql, period_us: int) -> Sql:
+def _floor(number: Value) -> Value:
+    # By ceil: SQLAlchemy puts a function of its own in the place of SQLite's floor, and that one fails at null.
+    negated: Sql = -sa.cast(number_of(number, "floor"), sa.Double())
+    return Value(Type.NUMBER, -sa.func.ceil(negated, type_=sa.Double()))
+
+
+def modulo(us: Sql, period_us: Sql | int) -> Sql:
     """us mod period, never negative: instants before 1970 are negative numbers."""
     return ((us % period_us) + period_us) % period_us
 
@@ -82,24 +87,30 @@ def _calendar(part: str) -> Callable[[Value], Value]:
 
 def _of_day(name: str, period_us: int, unit_us: int) -> Callable[[Value], Value]:
     def compute(time: Value) -> Value:
-        rest = _modulo(instant_of(time, name), period_us)
+        rest = modulo(instant_of(time, name), period_us)
         return Value(Type.NUMBER, divide(rest, sa.literal(unit_us), sa.BigInteger()))
 
     return compute
 
 
 def _fraction(time: Value) -> Value:
-    us = _modulo(instant_of(time, "fractionalseconds"), SECOND_US)
+    us = modulo(instant_of(time, "fractionalseconds"), SECOND_US)
     return Value(Type.NUMBER, divide(sa.cast(us, sa.Double()), sa.literal(float(SECOND_US)), sa.Double()))
 
 
 def _date(time: Value) -> Value:
     us = instant_of(time, "date")
-    return Value(Type.TIME, us - _modulo(us, DAY_US))
+    return Value(Type.TIME, us - modulo(us, DAY_US))
 
 
 def _clock(time: Value) -> Value:
-    return Value(Type.CLOCK, _modulo(instant_of(time, "time"), DAY_US))
+    return Value(Type.CLOCK, modulo(instant_of(time, "time"), DAY_US))
+
+
+def _total_seconds(duration: Value) -> Value:
+    if duration.type not in (Type.DURATION, Type.NULL):
+        raise InvalidInput(f"'totalseconds' wants a duration, here stands {duration.type}.")
+    return Value(Type.NUMBER, divide(sa.cast(duration.sql, sa.Double()), sa.literal(float(SECOND_US)), sa.Double()))
 
 
 def _constant(us: int) -> Callable[[], Value]:
@@ -111,7 +122,7 @@ def _interval(name: str, relation: Callable[[Sql, Sql, Sql, Sql], Condition]) ->
         left = fit(left, Value(Type.TIME, sa.null()))
         right = fit(right, Value(Type.TIME, sa.null()))
         for side in (left, right):
-            if side.type is not Type.TIME:
+            if side.type not in (Type.TIME, Type.NULL):
                 raise InvalidInput(f"'{name}' wants times or intervals, here stands {side.type}.")
         return truth_value(relation(*bounds(left), *bounds(right)))
 
@@ -126,13 +137,13 @@ FUNCTIONS: dict[str, Callable[..., Value]] = {
     "indexof": _indexof,
     "length": lambda text: Value(Type.NUMBER, sa.func.length(text_of(text, "length"))),
     "substring": _substring,
-    "tolower": _text_function("tolower", "lower"),
-    "toupper": _text_function("toupper", "upper"),
-    "trim": _text_function("trim", "trim"),
+    "tolower": _text_function("tolower", Lower),
+    "toupper": _text_function("toupper", Upper),
+    "trim": _text_function("trim", Trim),
     "concat": lambda a, b: Value(Type.TEXT, text_of(a, "concat").concat(text_of(b, "concat"))),
-    "round": _number_function("round", "round"),
-    "floor": _number_function("floor", "floor"),
-    "ceiling": _number_function("ceiling", "ceil"),
+    "round": lambda number: Value(Type.NUMBER, Round(number_of(number, "round"))),
+    "floor": _floor,
+    "ceiling": _ceiling,
     "year": _calendar("year"),
     "month": _calendar("month"),
     "day": _calendar("day"),
@@ -144,6 +155,7 @@ FUNCTIONS: dict[str, Callable[..., Value]] = {
     "time": _clock,
     # Instants are kept and answered in UTC.
     "totaloffsetminutes": lambda time: Value(Type.NUMBER, sa.case((instant_of(time, "time").is_(None), None), else_=0)),
+    "totalseconds": _total_seconds,
     "now": lambda: Value(Type.TIME, sa.bindparam(NOW, type_=sa.BigInteger()), nullable=False),
     "mindatetime": _constant(MIN_TIME_US),
     "maxdatetime": _constant(MAX_TIME_US),

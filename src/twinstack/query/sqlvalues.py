@@ -29,6 +29,7 @@ class Type(StrEnum):
     TIME = "a time"
     CLOCK = "a time of day"
     DURATION = "a duration"
+    GEO = "a geometry"
     ANY = "any JSON value"
     NULL = "null"
 
@@ -37,7 +38,8 @@ class Type(StrEnum):
 class Value:
     """`sql` is the value, or the start of an interval whose end is `end`; null tests look at `sql`.
 
-    Of Type.ANY `sql` is the sort key, and `number`, `text`, `boolean` are the value when it has that type, else null.
+    Of Type.ANY `sql` is the sort key on SQLite and `order` are those on PostgreSQL, which sorts no mixed types;
+    `number`, `text`, `boolean` are the value when it has that type, else null.
     """
 
     type: Type
@@ -50,6 +52,10 @@ class Value:
     nullable: bool = True
     is_null: Condition | None = None
     """When `sql` can be null although the value is not."""
+    shape: Sql | None = None
+    """The value read as a geometry, if it may be one; `box` are its west, south, east and north where they are kept."""
+    box: tuple[Sql, ...] | None = None
+    order: tuple[Sql, ...] = ()
 
 
 def truth_value(sql: Condition) -> Value:
@@ -60,6 +66,11 @@ def time_of(slot: Slot, *, interval: bool) -> Value:
     start = sa.bindparam(f"{slot.name}t", type_=sa.BigInteger())
     end = sa.bindparam(f"{slot.name}e", type_=sa.BigInteger()) if interval else None
     return Value(Type.TIME, start, end, nullable=False)
+
+
+def unknown() -> Condition:
+    """SQL's third truth value."""
+    return sa.cast(sa.null(), sa.Boolean())
 
 
 def fit(given: Value, other: Value) -> Value:
@@ -74,16 +85,21 @@ def fit(given: Value, other: Value) -> Value:
 
 
 def bounds(given: Value) -> tuple[Sql, Sql]:
+    if given.type is Type.NULL:
+        return (nothing := sa.cast(sa.null(), sa.BigInteger())), nothing
     return given.sql, given.sql if given.end is None else given.end
 
 
 def number_of(given: Value, what: str) -> Sql:
     if given.type is Type.NUMBER:
         return given.sql
+    # Numbers whose kind is known at run time only are doubles: both databases divide and round them alike.
     if given.type is Type.ANY and given.number is not None:
-        return given.number
+        return sa.cast(given.number, sa.Double())
     if given.slot is not None and given.slot.also == "number":
-        return sa.bindparam(f"{given.slot.name}n")
+        return sa.cast(sa.bindparam(f"{given.slot.name}n"), sa.Double())
+    if given.type is Type.NULL:
+        return sa.cast(sa.null(), sa.Double())
     raise InvalidInput(f"'{what}' wants a number, here stands {given.type}.")
 
 
@@ -92,12 +108,16 @@ def text_of(given: Value, what: str) -> Sql:
         return given.sql
     if given.type is Type.ANY and given.text is not None:
         return given.text
+    if given.type is Type.NULL:
+        return sa.cast(sa.null(), sa.Text())
     raise InvalidInput(f"'{what}' wants a text, here stands {given.type}.")
 
 
 def instant_of(given: Value, what: str) -> Sql:
     if given.type is Type.TEXT and given.slot is not None and given.slot.also == "time":
         return sa.bindparam(f"{given.slot.name}t", type_=sa.BigInteger())
+    if given.type is Type.NULL:
+        return sa.cast(sa.null(), sa.BigInteger())
     if given.type is not Type.TIME:
         raise InvalidInput(f"'{what}' wants a time, here stands {given.type}.")
     return given.sql

@@ -39,16 +39,36 @@ class Request:
 
 
 def page_rows(options: Options, version: ApiVersion) -> int:
+    """Rows of an expanded link."""
     return version.page_rows if options.top is None else min(options.top, limits.PAGE_ROWS_MAX)
+
+
+def answer_rows(options: Options, version: ApiVersion) -> int:
+    """Rows of the whole answer."""
+    return version.page_rows if options.top is None else min(options.top, limits.ANSWER_ROWS_MAX)
+
+
+def part_rows(options: Options, version: ApiVersion) -> int:
+    """Rows that are read at once: fewer where each brings many others by `$expand`."""
+    each = _entities(options, version)
+    return limits.PAGE_ROWS_MAX if each == 1 else min(limits.PAGE_ROWS_MAX, limits.ANSWER_PART_ENTITIES // each or 1)
+
+
+def _entities(options: Options, version: ApiVersion) -> int:
+    """Entities of one row at most, itself included."""
+    return 1 + sum(
+        (page_rows(one.options, version) if one.link.many else 1) * _entities(one.options, version)
+        for one in options.expand
+    )
 
 
 def is_short(path: ResourcePath, options: Options, version: ApiVersion) -> bool:
     """Whether a read may run on the event loop: bounded by a page, found by an index."""
-    if options.skip or (options.count and path.last.link is not None):
+    if options.apply is not None or options.skip or (options.count and path.last.link is not None):
         return False
     if not _indexed(path, options):
         return False
-    rows = 1 if path.single else page_rows(options, version)
+    rows = 1 if path.single else answer_rows(options, version)
     return rows * _weight(options, version) <= limits.READ_ROWS_ON_LOOP_MAX
 
 
@@ -56,7 +76,7 @@ def _indexed(path: ResourcePath, options: Options) -> bool:
     """No `$filter` and `$orderby`, or those that the index (Datastream, phenomenonTime) serves."""
     if options.filter is None and not options.orderby:
         return True
-    if path.last.link is None or path.entity.name != "Observation" or path.steps[-2].entity.name != "Datastream":
+    if path.last.link is None or path.entity.name != "Observation" or path.steps[-2].entity.table != "datastream":
         return False
     time = tree.Path(("phenomenonTime",))
     if any(order.expr != time for order in options.orderby):

@@ -12,7 +12,8 @@ import queue
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 
@@ -40,10 +41,32 @@ def mapped(error: Exception) -> TwinstackError:
     return Unavailable(f"The store does not answer: {text}.", fix="Repeat it; see the server's log if it persists.")
 
 
-class Session:
-    """One connection while it reads; every statement sees the same state of the store."""
+class Session(Protocol):
+    """One connection while it reads; every statement sees the same state of the store.
 
-    def __init__(self, connection: Any, errors: tuple[type[Exception], ...]) -> None:
+    Errors: TimedOut, InvalidInput, Unavailable; never the driver's.
+    """
+
+    def interrupt(self) -> None:
+        """From any thread: the running statement ends with an error."""
+
+    def snapshot(self) -> contextlib.AbstractContextManager[None]: ...
+
+    def rows(self, statement: Statement, values: dict[str, Any]) -> list[Row]: ...
+
+    def each(self, statement: Statement, values: dict[str, Any]) -> Iterator[Row]:
+        """Rows one by one: the caller may stop early."""
+
+    def first(self, statement: Statement, values: dict[str, Any]) -> Row | None: ...
+
+    def close(self) -> None: ...
+
+
+class SqliteSession:
+    def __init__(self, engine: sa.Engine) -> None:
+        self._raw = engine.raw_connection()
+        errors: tuple[type[Exception], ...] = (engine.dialect.loaded_dbapi.Error, OverflowError)
+        connection: Any = self._raw.driver_connection
         self._connection = connection
         self._cursor = connection.cursor()
         self._errors = errors
@@ -53,14 +76,15 @@ class Session:
     def _is_late(self) -> bool:
         return time.monotonic() > self._deadline
 
+    def close(self) -> None:
+        self._raw.close()
+
     def interrupt(self) -> None:
-        """From any thread: the running statement ends with an error."""
         self._deadline = 0.0
         self._connection.interrupt()
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Errors: TimedOut, InvalidInput, Unavailable; never the driver's."""
         self._deadline = time.monotonic() + limits.STATEMENT_TIMEOUT_MS / 1000
         try:
             self._cursor.execute("BEGIN")
@@ -74,7 +98,6 @@ class Session:
         return list(self._cursor.execute(statement.text, statement.bind(values)))
 
     def each(self, statement: Statement, values: dict[str, Any]) -> Iterator[Row]:
-        """Rows one by one: the caller may stop early."""
         return iter(self._cursor.execute(statement.text, statement.bind(values)))
 
     def first(self, statement: Statement, values: dict[str, Any]) -> Row | None:
@@ -82,35 +105,44 @@ class Session:
         return None if row is None else tuple(row)
 
 
+def _session_type(engine: sa.Engine) -> Callable[[sa.Engine], Session]:
+    if engine.dialect.name == "postgresql":
+        from twinstack.sensorthings.postgresql import PostgresSession  # psycopg is imported where it is used
+
+        return PostgresSession
+    return SqliteSession
+
+
 class Readers:
     """The reading connections of one process."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self.dialect = engine.dialect
-        self._engine = engine
-        self._raw: list[Any] = []
-        self._errors = (engine.dialect.loaded_dbapi.Error, OverflowError)
-        self._here = self._open()
+        self._session = partial(_session_type(engine), engine)
+        # A file answers faster than a thread starts; a server may be far away.
+        self._on_loop = engine.dialect.name == "sqlite"
+        self._here: Session = self._session()
+        self._sessions = [self._here]
         self._idle: queue.SimpleQueue[Session] = queue.SimpleQueue()
         for _ in range(limits.READERS_MAX):
-            self._idle.put(self._open())
+            self._sessions.append(self._session())
+            self._idle.put(self._sessions[-1])
         self._threads = ThreadPoolExecutor(limits.READERS_MAX, thread_name_prefix="sensorthings-read")
         self._waiting = 0
 
-    def _open(self) -> Session:
-        raw = self._engine.raw_connection()
-        self._raw.append(raw)
-        return Session(raw.driver_connection, self._errors)
-
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
-        for raw in self._raw:
-            raw.close()
+        for session in self._sessions:
+            session.close()
 
     def here(self, work: Callable[[Session], T]) -> T:
-        """Runs short work on the calling thread, the event loop's."""
+        """Runs short work on the calling thread."""
         with self._here.snapshot():
             return work(self._here)
+
+    async def soon(self, work: Callable[[Session], T]) -> T:
+        """Runs short work: at once where the store is a file, in a thread where it is a server. Errors: QueueFull."""
+        return self.here(work) if self._on_loop else await self.apart(work)
 
     async def apart(self, work: Callable[[Session], T], gone: Callable[[], Awaitable[None]] | None = None) -> T:
         """Runs work in a thread; `gone` returns when the client has left. Errors: QueueFull."""

@@ -104,7 +104,7 @@ def result(value: Any, kind: str | None, extra: str | None) -> str:
     if kind is None:
         return repr(float(value))
     if kind == "i":
-        return str(value)
+        return str(int(value))
     if kind == "s" and isinstance(value, str):
         return quote(value)
     return dumps(result_value(value, kind, None if extra is None else json.loads(extra)))

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 from twinstack.core.errors import InvalidInput
 
 # How deep the positions lie in `coordinates`, and how many the innermost list needs at least.
+_RING_POINTS_MIN = 4
 _SHAPES = {
     "Point": (0, 1),
     "MultiPoint": (1, 0),
     "LineString": (1, 2),
     "MultiLineString": (2, 2),
-    "Polygon": (2, 4),
-    "MultiPolygon": (3, 4),
+    "Polygon": (2, _RING_POINTS_MIN),
+    "MultiPolygon": (3, _RING_POINTS_MIN),
 }
 
 
@@ -83,11 +84,7 @@ def _members(value: dict[str, Any], key: str, name: str) -> Iterator[tuple[float
 
 def _nested(value: Any, depth: int, points_min: int, name: str) -> Iterator[tuple[float, float]]:
     if depth == 0:
-        if (
-            not isinstance(value, list)
-            or len(value) < 2
-            or not all(isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) for x in value)
-        ):
+        if not isinstance(value, list) or len(value) < 2 or not all(map(_is_coordinate, value)):
             raise _bad(name, "a position is no [longitude, latitude]")
         yield float(value[0]), float(value[1])
         return
@@ -95,8 +92,19 @@ def _nested(value: Any, depth: int, points_min: int, name: str) -> Iterator[tupl
         raise _bad(name, "'coordinates' are not nested as its type wants")
     if depth == 1 and len(value) < points_min:
         raise _bad(name, f"a line or ring has fewer than {points_min} positions")
+    if depth == 1 and points_min == _RING_POINTS_MIN and value[0] != value[-1]:
+        raise _bad(name, "a ring does not end where it begins")
     for item in value:
         yield from _nested(item, depth - 1, points_min, name)
+
+
+def _is_coordinate(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer that no double holds
+        return False
 
 
 def _bad(name: str, why: str) -> InvalidInput:

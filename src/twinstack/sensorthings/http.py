@@ -1,83 +1,40 @@
 """The SensorThings API over HTTP at `/v1.0` and `/v1.1`: one bare ASGI application, no framework in front of it.
 
 Every request is decided by the `decide` that the server gives; errors are JSON `{"code", "type", "message"}`.
-OGC 15-078r6 and OGC 18-088, clauses 9 (reading) and 10 (create, update, delete).
+OGC 15-078r6 and OGC 18-088, clauses 9 (reading), 10 (create, update, delete), 11 (batches) and 13 (data arrays).
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import re
-from collections.abc import Callable
-from functools import partial
-from typing import Any, TypeVar
-from urllib.parse import quote
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from twinstack.core import observations
-from twinstack.core.errors import Conflict, NotFound, Stale, TwinstackError
-from twinstack.query.sql import NOW
-from twinstack.sensorthings import answers, asgi, jsonpatch, writing
+from twinstack.core.errors import InvalidInput, NotFound, TwinstackError
+from twinstack.sensorthings import answers, asgi, create_observations, sets
 from twinstack.sensorthings.answers import Answer
-from twinstack.sensorthings.bounds import Request, is_short
-from twinstack.sensorthings.connections import Readers, Session
-from twinstack.sensorthings.keyset import Signer
-from twinstack.sensorthings.model import OBSERVATION, EntityType
-from twinstack.sensorthings.options import NO_OPTIONS, Options, parse_query
-from twinstack.sensorthings.paths import ResourcePath, decode, parse_path
-from twinstack.sensorthings.plan import PlanCache
-from twinstack.sensorthings.properties import property_answer, property_options, ref_options
-from twinstack.sensorthings.reading import Reading, with_digest
+from twinstack.sensorthings.batch import Batch
+from twinstack.sensorthings.batch.changeset import ChangeSetWork, Done
+from twinstack.sensorthings.batch.parts import Known, Part
+from twinstack.sensorthings.calls import Call, call_of
+from twinstack.sensorthings.compression import accepted
+from twinstack.sensorthings.http_read import Reads
+from twinstack.sensorthings.http_write import Writes, context, own
+from twinstack.sensorthings.openapi import openapi
+from twinstack.sensorthings.paths import ResourcePath
+from twinstack.sensorthings.reading import NoLink
 from twinstack.sensorthings.service_root import service_root
-from twinstack.sensorthings.store import Store, WriteContext
-from twinstack.sensorthings.store.values import etag_matches
-from twinstack.sensorthings.versions import VERSIONS, ApiVersion
+from twinstack.sensorthings.store import Store
+from twinstack.sensorthings.store.transaction import Tx
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 Decide = Callable[[Any, str, str], None]
 """`decide(actor, action, object)`: action is read, create, write or delete; object a set or an entity as in a path,
 `Things` or `Things(1)`. It raises PermissionDenied, or NotFound for what the actor must not know of."""
 
-_PREFIX = re.compile(r"(?P<before>.*?)/(?P<version>v1\.[01])(?P<rest>/.*)?")
 _READ = ("GET", "HEAD")
-_SYSTEM = b"twinstack-system"
-_PATCH_ATTEMPTS = 5
-
-
-class _Call:
-    """One request, read as far as its headers."""
-
-    __slots__ = ("actor", "base", "headers", "method", "path", "query", "receive", "version")
-
-    def __init__(self, scope: asgi.Scope, receive: asgi.Receive, public_url: str | None) -> None:
-        raw = decode(scope.get("raw_path") or quote(scope["path"]).encode())
-        match = _PREFIX.fullmatch(raw)
-        if match is None:
-            raise NotFound("There is no such API version.", fix="Versions: /v1.0 and /v1.1.")
-        self.headers = asgi.headers_of(scope)
-        self.version: ApiVersion = VERSIONS[match["version"]]
-        prefix = f"{match['before']}/{self.version.segment}"
-        self.base = asgi.base_address(scope, self.headers, public_url, prefix)
-        self.path: ResourcePath = parse_path(match["rest"] or "", self.version)
-        self.query: bytes = scope["query_string"]
-        self.method: str = scope["method"]
-        self.actor: Any = scope.get("twinstack.actor")
-        self.receive = receive
-
-    @property
-    def system(self) -> str | None:
-        name = self.headers.get(_SYSTEM)
-        return None if name is None else name.decode("latin-1").strip()
-
-    def address(self) -> str:
-        """The URL of the path, without query, as ids and names of the model (nothing of it is the client's text)."""
-        segments = []
-        for step in self.path.steps:
-            name = step.link.name if step.link else step.entity.set_name
-            segments.append(name if step.id is None else f"{name}({step.id})")
-        return "/".join([self.base, *segments, *([self.path.tail] if self.path.tail else [])])
+_ACTIONS = {"GET": "read", "HEAD": "read", "POST": "create", "PATCH": "write", "PUT": "write", "DELETE": "delete"}
 
 
 class SensorThingsApp:
@@ -87,180 +44,112 @@ class SensorThingsApp:
         self._store = store
         self._public_url = base_url
         self._decide = decide
-        self._readers = Readers(store.engine)
-        self._plans = PlanCache(self._readers.dialect)
-        self._signer = Signer(store.info("header_key").encode())
+        self._reads = Reads(store)
+        self._writes = Writes(store, self._reads)
 
     def close(self) -> None:
         """Ends the reading threads and closes their connections; the store is its owner's."""
-        self._readers.close()
+        self._reads.close()
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         if scope["type"] != "http":
             return
+        coding = accepted(next((value for name, value in scope["headers"] if name == b"accept-encoding"), None))
         try:
-            answer = await self._answer(scope, receive)
+            answer = await self.answer(lambda: call_of(scope, receive, self._public_url))
+            await answers.send_answer(send, answer, head=scope["method"] == "HEAD", coding=coding)
         except asgi.Disconnected:
             return
-        except TwinstackError as error:
-            answer = answers.of_error(error)
-        except Exception:
-            log.exception("%s %s failed", scope["method"], scope["path"])
-            answer = answers.of_problem(500, "The server failed; its log says why.")
-        await answers.send_answer(send, answer, head=scope["method"] == "HEAD")
+        except sets.Cut as error:
+            # Nothing can be said behind the first part: the connection ends before the answer does.
+            log.warning("%s %s: %s", scope["method"], scope["path"], error)
 
-    async def _answer(self, scope: asgi.Scope, receive: asgi.Receive) -> Answer:
-        call = _Call(scope, receive, self._public_url)
-        allowed = _methods(call.path)
+    async def answer(self, call_of: Callable[[], Call]) -> Answer:
+        """The answer to one request, errors included."""
+        try:
+            return await self._of_call(call_of())
+        except TwinstackError as error:
+            return answers.of_error(error)
+        except asgi.Disconnected:
+            raise
+        except Exception:
+            log.exception("A request failed")
+            return answers.of_problem(500, "The server failed; its log says why.")
+
+    async def _of_call(self, call: Call) -> Answer:
+        allowed = _methods(call)
         if call.method == "OPTIONS":
             return Answer(204, headers=((b"allow", ", ".join(allowed).encode()),))
         if call.method not in allowed:
             allow = ((b"allow", ", ".join(allowed).encode()),)
             return answers.of_problem(405, f"{call.method} cannot be done here. Use {', '.join(allowed)}.", allow)
+        if call.resource == "$batch":
+            # Each request of it is asked for by itself.
+            return await Batch(call, self).answer()
+        self._ask(call)
+        if call.resource == "CreateObservations":
+            return await self._writes.create_observations(call)
+        if call.resource == "api":
+            return answers.of_json(openapi(call.version.segment, call.base))
         if call.path.root:
-            self._decide(call.actor, "read", "/")
             return answers.of_json(service_root(call.version, call.base))
         if call.method in _READ:
-            return await self._read(call)
-        if call.method == "POST":
-            return await self._create(call)
-        return await self._change(call)
-
-    # --- reading ----------------------------------------------------------------------------------------------------
-    async def _run(self, call: _Call, work: Callable[[Reading], T], *, short: bool) -> T:
-        """Runs `work` in a session: short work at once, other work in a thread that ends when the client leaves."""
-
-        def in_session(session: Session) -> T:
-            request = Request(call.version, call.base, {NOW: self._store.clock()})
-            return work(Reading(session, self._plans, self._signer, request))
-
-        if short:
-            return self._readers.here(in_session)
-        return await self._readers.apart(in_session, partial(asgi.gone, call.receive) if call.method == "GET" else None)
-
-    async def _read(self, call: _Call) -> Answer:
-        path = call.path
-        self._decide(call.actor, "read", _object(path))
-        if path.keys:
-            options = property_options(path, call.version)
-            text = await self._run(call, lambda reading: reading.one(path, options)[0], short=True)
-            return property_answer(path, call.version, text)
-        options = parse_query(call.query, path.entity, call.version)
-        if path.tail == "$ref":
-            options = ref_options(options, call.version)
-        short = is_short(path, options, call.version)
-        if not path.single:
-            return answers.of_json(await self._run(call, partial(_set, call=call, options=options), short=short))
-        text, tag = await self._run(call, lambda reading: reading.one(path, options), short=short)
-        tag = with_digest(tag, text)
-        headers = ((b"etag", tag.encode()),)
-        if_none_match = call.headers.get(b"if-none-match")
-        if if_none_match is not None and etag_matches(if_none_match.decode("latin-1"), tag):
-            return Answer(304, headers=headers)
-        return answers.of_json(text, headers=headers)
-
-    # --- writing ----------------------------------------------------------------------------------------------------
-    def _context(self, call: _Call) -> WriteContext:
-        lab = getattr(call.actor, "kind", None) == "lab"
-        return WriteContext(system=call.system, lab=lab, version=call.version.version)
-
-    async def _create(self, call: _Call) -> Answer:
-        path, entity = call.path, call.path.entity
-        self._decide(call.actor, "create", _object(path))
-        body = observations.decode(await asgi.read_body(call.receive))
-        parent: tuple[EntityType, int] | None = None
-        if path.last.link is not None:
-            length = len(path.steps) - 1
-            parent_id = await self._run(call, lambda reading: reading.resolve(path, length), short=True)
-            parent = (path.steps[-2].entity, parent_id)
-        try:
-            created = await self._store.create(entity, body, self._context(call), parent)
-        except Conflict as error:
-            answer = answers.of_error(error)
-            if (existing := writing.location_of(call.base, error)) is not None:
-                answer.headers = (*answer.headers, (b"location", existing.encode()))
-            return answer
-        except NotFound as error:
-            raise writing.as_bad_link(error) from error
-        location = f"{call.base}/{entity.set_name}({created.id})"
-        headers = ((b"location", location.encode()),)
-        if entity is OBSERVATION and not call.version.echoes:
-            # Not read back: the address is all that a producer of Observations needs.
-            version = call.version
-            text = f'{{"{version.id}":{created.id},"{version.self_link}":"{location}"}}'
-            return answers.of_json(text, status=201, headers=headers)
-        return await self._entity(call, entity, created.id, status=201, headers=headers)
-
-    async def _change(self, call: _Call) -> Answer:
-        path, entity = call.path, call.path.entity
-        delete = call.method == "DELETE"
-        self._decide(call.actor, "delete" if delete else "write", _object(path))
-        body = b"" if delete else await asgi.read_body(call.receive)
-        entity_id = await self._run(call, lambda reading: reading.resolve(path, len(path.steps)), short=True)
-        if_match = writing.store_tags(call.headers.get(b"if-match"))
-        if delete:
-            await self._store.delete(entity, entity_id, self._context(call), if_match=if_match)
-            return Answer(200)
-        mode = writing.update_mode(call.method, call.headers.get(b"content-type", b""))
-        try:
-            if mode == "json-patch":
-                await self._patch(call, entity_id, writing.parse_operations(body), if_match)
-            else:
-                parsed, replace = observations.decode(body), mode == "replace"
-                await self._store.update(
-                    entity, entity_id, parsed, self._context(call), replace=replace, if_match=if_match
-                )
-        except NotFound as error:
-            if error.fields.get("id") == entity_id and error.message.startswith(f"There is no {entity.name} "):
-                raise
-            raise writing.as_bad_link(error) from error
-        return await self._entity(call, entity, entity_id)
-
-    async def _patch(self, call: _Call, entity_id: int, operations: list[Any], if_match: str | None) -> None:
-        """A JSON Patch: read, change, and write if nobody else wrote meanwhile."""
-        entity = call.path.entity
-        options = Options(select=tuple(p.name for p in entity.properties_of(call.version.version) if not p.computed))
-        for attempt in range(_PATCH_ATTEMPTS):
-            text, tag = await self._run(call, lambda r: r.by_id(entity, entity_id, options), short=True)
-            before = json.loads(text)
-            body = jsonpatch.merge_body(before, jsonpatch.apply(before, operations))
-            if if_match is not None and not etag_matches(if_match, tag):
-                tag = if_match  # the store refuses it with the right words
             try:
-                await self._store.update(entity, entity_id, body, self._context(call), if_match=tag)
-                return
-            except Stale:
-                if if_match is not None or attempt == _PATCH_ATTEMPTS - 1:
-                    raise
+                return await self._reads.answer(call)
+            except NoLink:
+                return Answer(204)
+        if call.method == "POST":
+            return await self._writes.create(call)
+        return await self._writes.change(call)
 
-    async def _entity(
-        self,
-        call: _Call,
-        entity: EntityType,
-        entity_id: int,
-        status: int = 200,
-        headers: tuple[tuple[bytes, bytes], ...] = (),
-    ) -> Answer:
-        """The whole entity after a write."""
-        text, tag = await self._run(call, lambda reading: reading.by_id(entity, entity_id, NO_OPTIONS), short=True)
-        tags = (b"etag", with_digest(tag, text).encode())
-        return answers.of_json(text, status=status, headers=(*headers, tags))
+    def _ask(self, call: Call) -> None:
+        """Errors: PermissionDenied, NotFound."""
+        self._decide(call.actor, _ACTIONS[call.method], _object(call))
+
+    # --- what a batch needs -----------------------------------------------------------------------------------------
+    async def change(self, outer: Call, parts: Sequence[Part], known: Known) -> list[Done]:
+        """Does a change set as one. Errors: Failed, Unavailable."""
+        work = ChangeSetWork(outer, self._ask_for_change, context, self._text_within)
+        return await self._store.change_set(lambda tx: work.do(tx, parts, known))
+
+    async def answer_done(self, done: Done) -> Answer:
+        """The answer to a request of a change set that was done."""
+        call = done.call
+        if done.rows is not None:
+            return answers.of_json(create_observations.answer(call.base, *done.rows), status=201)
+        if call.method == "DELETE":
+            return Answer(200)
+        try:
+            if call.method == "POST":
+                return await self._writes.created(call, done.entity, done.id)
+            return await self._reads.entity(call, done.entity, done.id)
+        except NotFound:
+            # A later request of the set deleted it again: it was done, and there is nothing to show.
+            return Answer(201 if call.method == "POST" else 200)
+
+    def _ask_for_change(self, call: Call) -> None:
+        if call.method not in _methods(call):
+            raise InvalidInput(f"{call.method} cannot be done here.", fix=f"Use {', '.join(_methods(call))}.")
+        self._ask(call)
+
+    def _text_within(self, tx: Tx, call: Call, entity_id: int) -> tuple[str, str]:
+        return self._reads.text_within(tx.connection, call, call.path.entity, entity_id, own(call))
 
 
-def _set(reading: Reading, *, call: _Call, options: Options) -> str:
-    if call.system is not None and len(call.path.steps) == 1:
-        reading.as_system(call.system)
-    return reading.many(call.path, options, call.address())
-
-
-def _methods(path: ResourcePath) -> tuple[str, ...]:
+def _methods(call: Call) -> tuple[str, ...]:
+    path = call.path
+    if call.resource in ("$batch", "CreateObservations"):
+        return ("POST", "OPTIONS")
     if path.root or path.keys or path.tail:
         return (*_READ, "OPTIONS")
     return (*_READ, "PATCH", "PUT", "DELETE", "OPTIONS") if path.single else (*_READ, "POST", "OPTIONS")
 
 
-def _object(path: ResourcePath) -> str:
+def _object(call: Call) -> str:
     """What the policy is asked about: the last entity that the path names by its id, else the set."""
+    path: ResourcePath = call.path
+    if path.root:
+        return "Observations" if call.resource == "CreateObservations" else "/"
     for step in reversed(path.steps):
         if step.id is not None:
             return f"{step.entity.set_name}({step.id})"

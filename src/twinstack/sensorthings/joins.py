@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.sql.selectable import NamedFromClause
 
-from twinstack.sensorthings.model import BY_NAME, ByColumn, ByTable, ByTarget, EntityType, Link
+from twinstack.sensorthings.model import ByColumn, ByTable, ByTarget, EntityType, Link
 from twinstack.sensorthings.paths import ResourcePath
 from twinstack.sensorthings.store import tables
 
@@ -69,6 +69,13 @@ def linked(link: Link, source: EntityType, target: Alias, source_id: Ids) -> lis
             return [target.c.id.in_(sa.select(table.c[other]).where(table.c[own] == source_id))]
 
 
+def rank(pairs: ByTable, target: Alias, parent: str) -> Ids:
+    """The place of `target` among the ObservedProperties of the Datastream whose id is the parameter `parent`."""
+    table = tables.BY_NAME[pairs.table].alias()
+    of_parent = table.c[pairs.own] == sa.bindparam(parent, type_=sa.BigInteger())
+    return sa.select(sa.func.min(table.c.rank)).where(of_parent, table.c[pairs.target] == target.c.id).scalar_subquery()
+
+
 def path_ids(path: ResourcePath, length: int) -> sa.Select[Any]:
     """The ids of the entities at step `length - 1` of a path; parameters `id0`, `id1` ... hold the ids in it."""
     query: sa.Select[Any] | None = None
@@ -82,11 +89,3 @@ def path_ids(path: ResourcePath, length: int) -> sa.Select[Any]:
         query = sa.select(target.c.id).where(*conditions)
     assert query is not None
     return query
-
-
-def inverse(link: Link, source: EntityType) -> Link:
-    """The link of the target that leads back along the same columns."""
-    for candidate in BY_NAME[link.target].links:
-        if candidate.target == source.name:
-            return candidate
-    raise AssertionError(f"{source.name}.{link.name} has no inverse")

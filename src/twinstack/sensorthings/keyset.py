@@ -39,6 +39,10 @@ def parameter(n: int) -> str:
     return f"key{n}"
 
 
+def _value(key: Key, n: int) -> sa.ColumnElement[Any]:
+    return sa.bindparam(parameter(n), type_=key.sql.type)
+
+
 def behind(keys: list[Key], nulls: tuple[bool, ...]) -> sa.ColumnElement[bool]:
     """Rows behind the one whose sort values are the parameters `key0`, `key1` ...; `nulls` says which are null."""
     ways: list[sa.ColumnElement[bool]] = []
@@ -47,18 +51,18 @@ def behind(keys: list[Key], nulls: tuple[bool, ...]) -> sa.ColumnElement[bool]:
         after = _after(key, n, is_null)
         if after is not None:
             ways.append(sa.and_(*equal, after))
-        equal.append(key.sql.is_(None) if is_null else key.sql == sa.bindparam(parameter(n)))
+        equal.append(key.sql.is_(None) if is_null else key.sql == _value(key, n))
     condition = sa.or_(*ways) if ways else sa.false()
     first = keys[0]
     if len(keys) > 1 and not nulls[0] and not first.nullable:
         # Says nothing new, but it is a bound that an index understands.
-        value: sa.ColumnElement[Any] = sa.bindparam(parameter(0))
+        value = _value(first, 0)
         return sa.and_(first.sql <= value if first.descending else first.sql >= value, condition)
     return condition
 
 
 def _after(key: Key, n: int, is_null: bool) -> sa.ColumnElement[bool] | None:
-    value: sa.ColumnElement[Any] = sa.bindparam(parameter(n))
+    value = _value(key, n)
     if key.descending:
         if is_null:
             return None

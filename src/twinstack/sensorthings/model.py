@@ -6,112 +6,42 @@ entity. OGC 15-078r6 and 18-088, clause 8 (entities) and 9.2 (set names, navigat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Literal
+from twinstack.sensorthings import staplus
+from twinstack.sensorthings.entitytypes import (
+    ByColumn,
+    ByTable,
+    ByTarget,
+    EntityType,
+    Join,
+    Link,
+    Property,
+    PropertyType,
+    Version,
+    text,
+)
 
-Version = Literal["1.0", "1.1"]
-
-
-class PropertyType(StrEnum):
-    TEXT = "text"
-    JSON = "json"
-    """Any JSON value, kept as sent."""
-    INSTANT = "instant"
-    """One bigint column of microseconds since 1970 UTC."""
-    INTERVAL = "interval"
-    """`column` is the start; `end_column` is null for an instant."""
-    RESULT = "result"
-    """Columns `result`, `kind` and, for JSON and huge integers, `extra.result` (see `store.values`)."""
-    EXTRA = "extra"
-    """A member of an Observation's JSON column `extra`."""
-    EXTRA_INTERVAL = "extra_interval"
-    """A member of `extra`: `[start_us, end_us or null]`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Property:
-    """One property of an entity. `mandatory`: a POST without it is refused; `since` is the version that has it."""
-
-    name: str
-    column: str
-    type: PropertyType = PropertyType.TEXT
-    mandatory: bool = False
-    since: Version = "1.0"
-    end_column: str | None = None
-    table: str | None = None
-    """Where the column is, when not in the entity's own table (joined by `datastream_id`)."""
-    computed: bool = False
-    """Made by the server: what a client sends is ignored."""
-
-
-@dataclass(frozen=True, slots=True)
-class ByColumn:
-    """`own.column = target.id`."""
-
-    column: str
-
-
-@dataclass(frozen=True, slots=True)
-class ByTarget:
-    """`target.column = own.id`."""
-
-    column: str
-
-
-@dataclass(frozen=True, slots=True)
-class ByTable:
-    """A row of `table` pairs both: `table.own = own.id AND table.target = target.id`."""
-
-    table: str
-    own: str
-    target: str
-
-
-Join = ByColumn | ByTarget | ByTable
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A navigation link. `name` is its JSON name, `target` the name of the entity type it leads to."""
-
-    name: str
-    target: str
-    many: bool
-    join: Join
-    mandatory: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class EntityType:
-    name: str
-    set_name: str
-    table: str
-    properties: tuple[Property, ...]
-    links: tuple[Link, ...]
-    where: tuple[tuple[str, int], ...] = ()
-    """Fixed column values that tell the types of one table apart (Datastream, MultiDatastream)."""
-
-    def property(self, name: str) -> Property | None:
-        return _PROPERTIES[self.name].get(name)
-
-    def link(self, name: str) -> Link | None:
-        return _LINKS[self.name].get(name)
-
-    def properties_of(self, version: Version) -> tuple[Property, ...]:
-        return tuple(p for p in self.properties if p.since <= version)
-
+__all__ = [
+    "BY_NAME",
+    "BY_TABLE",
+    "ByColumn",
+    "ByTable",
+    "ByTarget",
+    "EntityType",
+    "Join",
+    "Link",
+    "Property",
+    "PropertyType",
+    "Version",
+    "inverse",
+    "sets_of",
+]
 
 _T = PropertyType
 
 
-def _text(name: str, column: str | None = None, *, mandatory: bool = True) -> Property:
-    return Property(name, column or name, mandatory=mandatory)
-
-
-_NAME = _text("name")
-_DESCRIPTION = _text("description")
-_ENCODING = _text("encodingType", "encoding_type")
+_NAME = text("name")
+_DESCRIPTION = text("description")
+_ENCODING = text("encodingType", "encoding_type")
 _PROPERTIES_11 = Property("properties", "properties", _T.JSON, since="1.1")
 
 DATASTREAM_KIND, MULTI_DATASTREAM_KIND = 0, 1
@@ -125,6 +55,8 @@ THING = EntityType(
         Link("Locations", "Location", True, ByTable("thing_location", "thing_id", "location_id")),
         Link("HistoricalLocations", "HistoricalLocation", True, ByTarget("thing_id")),
         Link("Datastreams", "Datastream", True, ByTarget("thing_id")),
+        Link("MultiDatastreams", "MultiDatastream", True, ByTarget("thing_id")),
+        *staplus.THING_LINKS,
     ),
 )
 LOCATION = EntityType(
@@ -157,6 +89,18 @@ HISTORICAL_LOCATION = EntityType(
         ),
     ),
 )
+# The bounding box of the features in datastream_stat wins over the client's value in the column.
+_OBSERVED_AREA = Property("observedArea", "observed_area", _T.JSON)
+_EXTENT = (
+    Property("phenomenonTime", "t_min", _T.INTERVAL, end_column="t_max", table="datastream_stat", computed=True),
+    Property("resultTime", "r_min", _T.INTERVAL, end_column="r_max", table="datastream_stat", computed=True),
+)
+_OF_THING = Link("Thing", "Thing", False, ByColumn("thing_id"), mandatory=True)
+_OF_SENSOR = Link("Sensor", "Sensor", False, ByColumn("sensor_id"), mandatory=True)
+_OBSERVED = ByTable("datastream_property", "datastream_id", "observed_property_id")
+_OBSERVATIONS = Link("Observations", "Observation", True, ByTarget("datastream_id"))
+COMPLEX_OBSERVATION = "http://www.opengis.net/def/observationType/OGC-OM/2.0/OM_ComplexObservation"
+
 DATASTREAM = EntityType(
     "Datastream",
     "Datastreams",
@@ -164,47 +108,64 @@ DATASTREAM = EntityType(
     (
         _NAME,
         _DESCRIPTION,
-        _text("observationType", "observation_type"),
+        text("observationType", "observation_type"),
         Property("unitOfMeasurement", "unit", _T.JSON, mandatory=True),
-        # The bounding box of the features in datastream_stat wins over the client's value in the column.
-        Property("observedArea", "observed_area", _T.JSON),
-        Property("phenomenonTime", "t_min", _T.INTERVAL, end_column="t_max", table="datastream_stat", computed=True),
-        Property("resultTime", "r_min", _T.INTERVAL, end_column="r_max", table="datastream_stat", computed=True),
+        _OBSERVED_AREA,
+        *_EXTENT,
         _PROPERTIES_11,
     ),
     (
-        Link("Thing", "Thing", False, ByColumn("thing_id"), mandatory=True),
-        Link("Sensor", "Sensor", False, ByColumn("sensor_id"), mandatory=True),
-        Link(
-            "ObservedProperty",
-            "ObservedProperty",
-            False,
-            ByTable("datastream_property", "datastream_id", "observed_property_id"),
-            mandatory=True,
-        ),
-        Link("Observations", "Observation", True, ByTarget("datastream_id")),
+        _OF_THING,
+        _OF_SENSOR,
+        Link("ObservedProperty", "ObservedProperty", False, _OBSERVED, mandatory=True),
+        _OBSERVATIONS,
+        *staplus.DATASTREAM_LINKS,
     ),
     (("kind", DATASTREAM_KIND),),
+)
+MULTI_DATASTREAM = EntityType(
+    "MultiDatastream",
+    "MultiDatastreams",
+    "datastream",
+    (
+        _NAME,
+        _DESCRIPTION,
+        Property("observationType", "observation_type", default=COMPLEX_OBSERVATION),
+        Property("multiObservationDataTypes", "multi_types", _T.JSON, mandatory=True),
+        Property("unitOfMeasurements", "unit", _T.JSON, mandatory=True),
+        _OBSERVED_AREA,
+        *_EXTENT,
+        _PROPERTIES_11,
+    ),
+    (
+        _OF_THING,
+        _OF_SENSOR,
+        # In the order of the results' members.
+        Link("ObservedProperties", "ObservedProperty", True, _OBSERVED, mandatory=True),
+        _OBSERVATIONS,
+        *staplus.DATASTREAM_LINKS,
+    ),
+    (("kind", MULTI_DATASTREAM_KIND),),
 )
 SENSOR = EntityType(
     "Sensor",
     "Sensors",
     "sensor",
     (_NAME, _DESCRIPTION, _ENCODING, Property("metadata", "metadata", _T.JSON, mandatory=True), _PROPERTIES_11),
-    (Link("Datastreams", "Datastream", True, ByTarget("sensor_id")),),
+    (
+        Link("Datastreams", "Datastream", True, ByTarget("sensor_id")),
+        Link("MultiDatastreams", "MultiDatastream", True, ByTarget("sensor_id")),
+    ),
 )
+_OBSERVED_BY = ByTable("datastream_property", "observed_property_id", "datastream_id")
 OBSERVED_PROPERTY = EntityType(
     "ObservedProperty",
     "ObservedProperties",
     "observed_property",
-    (_NAME, _text("definition"), _DESCRIPTION, _PROPERTIES_11),
+    (_NAME, text("definition"), _DESCRIPTION, _PROPERTIES_11),
     (
-        Link(
-            "Datastreams",
-            "Datastream",
-            True,
-            ByTable("datastream_property", "observed_property_id", "datastream_id"),
-        ),
+        Link("Datastreams", "Datastream", True, _OBSERVED_BY),
+        Link("MultiDatastreams", "MultiDatastream", True, _OBSERVED_BY),
     ),
 )
 OBSERVATION = EntityType(
@@ -213,7 +174,7 @@ OBSERVATION = EntityType(
     "observation",
     (
         # Not mandatory in a POST: the server takes the time of arrival (OGC 18-088, 8.2.7).
-        Property("phenomenonTime", "t", _T.INTERVAL, end_column="t_end"),
+        Property("phenomenonTime", "t", _T.INTERVAL, end_column="t_end", given=True),
         Property("result", "result", _T.RESULT, mandatory=True),
         Property("resultTime", "result_time", _T.INSTANT),
         Property("resultQuality", "resultQuality", _T.EXTRA),
@@ -221,8 +182,11 @@ OBSERVATION = EntityType(
         Property("parameters", "parameters", _T.EXTRA),
     ),
     (
-        Link("Datastream", "Datastream", False, ByColumn("datastream_id"), mandatory=True),
+        # One of these two, never both.
+        Link("Datastream", "Datastream", False, ByColumn("datastream_id")),
+        Link("MultiDatastream", "MultiDatastream", False, ByColumn("datastream_id")),
         Link("FeatureOfInterest", "FeatureOfInterest", False, ByColumn("feature_id")),
+        *staplus.OBSERVATION_LINKS,
     ),
 )
 FEATURE = EntityType(
@@ -238,15 +202,29 @@ ENTITY_TYPES: tuple[EntityType, ...] = (
     LOCATION,
     HISTORICAL_LOCATION,
     DATASTREAM,
+    MULTI_DATASTREAM,
     SENSOR,
     OBSERVED_PROPERTY,
     OBSERVATION,
     FEATURE,
+    *staplus.ENTITY_TYPES,
 )
 BY_NAME: dict[str, EntityType] = {t.name: t for t in ENTITY_TYPES}
-BY_SET: dict[str, EntityType] = {t.set_name: t for t in ENTITY_TYPES}
-BY_TABLE: dict[str, EntityType] = {t.table: t for t in ENTITY_TYPES}
-_PROPERTIES = {t.name: {p.name: p for p in t.properties} for t in ENTITY_TYPES}
-_LINKS = {t.name: {link.name: link for link in t.links} for t in ENTITY_TYPES}
+BY_TABLE: dict[str, EntityType] = {t.table: t for t in reversed(ENTITY_TYPES)}
+"""The first type of each table: Datastream for that of both kinds."""
+
+
+def sets_of(version: Version) -> dict[str, EntityType]:
+    return {t.set_name: t for t in ENTITY_TYPES if t.since <= version}
+
+
+def inverse(link: Link, source: EntityType) -> Link:
+    """The link of the target that leads back along the same columns."""
+    target = BY_NAME[link.target]
+    for candidate in target.links:
+        if candidate.target == source.name and (link.back is None or candidate.name == link.back):
+            return candidate
+    raise AssertionError(f"{source.name}.{link.name} has no inverse")
+
 
 GEOJSON_ENCODINGS = frozenset({"application/geo+json", "application/vnd.geo+json"})

@@ -21,10 +21,9 @@ from twinstack.sensorthings.versions import ApiVersion
 
 CURSOR = "$skiptoken"
 """The option of a nextLink: the place behind the last row, signed."""
-_NOT_SERVED = frozenset(
-    {"$search", "$format", "$apply", "$compute", "$levels", "$index", "$schemaversion", "$deltatoken", "$id"}
-    | {"$resultFormat"}
-)
+_NOT_SERVED = frozenset({"$search", "$format", "$compute", "$levels", "$index", "$schemaversion", "$deltatoken", "$id"})
+_WITH_APPLY = frozenset({"$apply", "$count", "$orderby", "$skip", "$top", CURSOR})
+RESULT_FORMATS = ("dataArray", "CSV", "GeoJSON")
 _COUNT_MAX = 2**63 - 1
 _ORDER = re.compile(r"(.*\S)\s+(asc|desc)", re.DOTALL)
 
@@ -52,12 +51,16 @@ class Options:
     count: bool = False
     select: tuple[str, ...] | None = None
     expand: tuple[Expand, ...] = ()
+    apply: odata.Apply | None = None
+    result_format: str = field(default="", compare=False)
+    """In lower case; "": JSON."""
     cursor: str | None = field(default=None, compare=False)
     raw: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     @property
     def order_text(self) -> str:
-        return next((text for name, text in self.raw if name == "$orderby"), "")
+        """What the sort values of a row depend on: the text of `$orderby`, and what the rows are."""
+        return "\0".join(text for name, text in sorted(self.raw) if name in ("$orderby", "$apply"))
 
     @property
     def plain(self) -> bool:
@@ -92,6 +95,8 @@ def _bind(pairs: list[tuple[str, str]], entity: EntityType, version: ApiVersion,
         given[name] = text.strip()
     if depth and CURSOR in given:
         raise InvalidInput(f"'{CURSOR}' cannot stand in $expand.", fix="Follow the nextLink as it is.")
+    if "$apply" in given and (depth or not given.keys() <= _WITH_APPLY):
+        raise NotServed("$apply is not served together with this.", fix=f"With it go {', '.join(sorted(_WITH_APPLY))}.")
     options = Options(raw=tuple(given.items()))
     for name, text in given.items():
         options = replace(options, **_READERS[name](text, entity, version, depth))
@@ -139,16 +144,16 @@ def _select(text: str, entity: EntityType, version: ApiVersion, _depth: int) -> 
         name = version.id if item == "id" else item
         known = entity.property(name)
         exists = known is not None and known.since <= version.version
-        if not exists and name not in (version.id, version.self_link) and entity.link(name) is None:
-            raise _unknown(entity, item, "$select")
+        if not exists and name not in (version.id, version.self_link) and entity.link(name, version.version) is None:
+            raise _unknown(entity, item, "$select", version)
         if name not in names:
             names.append(name)
     return {"select": tuple(names)}
 
 
-def _unknown(entity: EntityType, name: str, where: str) -> InvalidInput:
-    known = [p.name for p in entity.properties] + [link.name for link in entity.links]
-    return InvalidInput(f"{where}: a {entity.name} has no '{name[:80]}'.", fix=f"It has id, {', '.join(known)}.")
+def _unknown(entity: EntityType, name: str, where: str, version: ApiVersion) -> InvalidInput:
+    known = entity.names_of(version.version)
+    return InvalidInput(f"{where}: a {entity.name} has no '{name[:80]}'.", fix=f"It has id, {known}.")
 
 
 def _expand(text: str, entity: EntityType, version: ApiVersion, depth: int) -> dict[str, Any]:
@@ -169,7 +174,7 @@ def _expand_item(item: str, entity: EntityType, version: ApiVersion, depth: int)
     name, slash, rest = path.partition("/")
     link = find_link(entity, name.strip(), version)
     if link is None:
-        raise _unknown(entity, name.strip(), "$expand")
+        raise _unknown(entity, name.strip(), "$expand", version)
     target = BY_NAME[link.target]
     if slash:
         options = Options(
@@ -186,11 +191,11 @@ def _expand_item(item: str, entity: EntityType, version: ApiVersion, depth: int)
 
 
 def find_link(entity: EntityType, name: str, version: ApiVersion) -> Link | None:
-    link = entity.link(name)
+    link = entity.link(name, version.version)
     if link is not None or not version.lenient:
         return link
     wanted = name.lower()
-    for candidate in entity.links:
+    for candidate in entity.links_of(version.version):
         target = BY_NAME[candidate.target]
         if wanted in (target.name.lower(), target.set_name.lower()):
             return candidate
@@ -219,6 +224,20 @@ def _cursor(text: str, _entity: EntityType, _version: ApiVersion, _depth: int) -
     return {"cursor": text}
 
 
+def _apply(text: str, _entity: EntityType, version: ApiVersion, _depth: int) -> dict[str, Any]:
+    if version.version == "1.0":
+        raise NotServed("$apply is not served on /v1.0.", fix="Use /v1.1.")
+    return {"apply": odata.parse_apply(text)}
+
+
+def _result_format(text: str, _entity: EntityType, _version: ApiVersion, depth: int) -> dict[str, Any]:
+    if depth:
+        raise InvalidInput("'$resultFormat' cannot stand in $expand.", fix="It is an option of the whole answer.")
+    if text.lower() not in (name.lower() for name in RESULT_FORMATS):
+        raise InvalidInput(f"There is no result format '{text[:40]}'.", fix=f"Known: {', '.join(RESULT_FORMATS)}.")
+    return {"result_format": text.lower()}
+
+
 _READERS = {
     "$filter": _filter,
     "$count": _count,
@@ -227,6 +246,8 @@ _READERS = {
     "$top": _top,
     "$expand": _expand,
     "$select": _select,
+    "$apply": _apply,
+    "$resultFormat": _result_format,
     CURSOR: _cursor,
 }
 
@@ -271,4 +292,5 @@ def lift(options: Options, values: dict[str, Any]) -> Options:
         count=options.count,
         select=options.select,
         expand=tuple(Expand(one.link, lift(one.options, values)) for one in options.expand),
+        apply=None if options.apply is None else odata.lift_apply(options.apply, values),
     )

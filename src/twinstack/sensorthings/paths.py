@@ -115,7 +115,7 @@ def _step(before: Step | None, segment: str, version: ApiVersion) -> Step | None
         raise NotFound(
             f"'{segment[:80]}' cannot follow a whole set.", fix=f"Choose one entity: {before.entity.set_name}(1)/..."
         )
-    link = before.entity.link(name)
+    link = before.entity.link(name, version.version)
     if link is None:
         return None
     target = BY_NAME[link.target]
@@ -144,7 +144,7 @@ def _with_keys(steps: list[Step], segments: list[str], index: int, version: ApiV
     if name not in ("id", version.id) and (known is None or known.since > version.version):
         raise NotFound(
             f"A {entity.name} has no '{name[:80]}'.",
-            fix=f"It has {', '.join([p.name for p in entity.properties] + [k.name for k in entity.links])}.",
+            fix=f"It has {entity.names_of(version.version)}.",
         )
     keys = segments[index:]
     end = next((n for n, key in enumerate(keys) if key.startswith("$")), len(keys))

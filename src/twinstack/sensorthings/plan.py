@@ -15,13 +15,16 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 
+from twinstack.core.errors import InvalidInput
+from twinstack.query import sql
 from twinstack.query.tree import Path
 from twinstack.sensorthings import joins
 from twinstack.sensorthings.fields import properties_of
+from twinstack.sensorthings.grouping import GroupTemplate, groups
 from twinstack.sensorthings.keyset import Key, behind
 from twinstack.sensorthings.model import BY_NAME, ByColumn, ByTable, EntityType, Link
 from twinstack.sensorthings.options import Expand, Options
-from twinstack.sensorthings.render import Template, template
+from twinstack.sensorthings.render import STREAMS, Template, template
 from twinstack.sensorthings.scope import Scope
 from twinstack.sensorthings.sqljson import in_ids
 from twinstack.sensorthings.store import tables
@@ -32,6 +35,8 @@ Way = Literal["column", "pair", "many", "latest"]
 """How an expanded link is fetched: ids in the parents' rows, ids from a table of pairs, one page for each parent,
 or the newest Observation of each Datastream."""
 Restrict = Callable[[Scope], list[joins.Condition]]
+FirstKey = Callable[[Scope], sa.ColumnElement[Any]]
+"""What a set is ordered by when nothing is asked for: never null."""
 
 _PLANS_MAX = 512
 LIMIT, OFFSET, PARENT, IDS, SYSTEM_ID = "limit", "offset", "parent", "ids", "system_id"
@@ -80,7 +85,7 @@ class Level:
     etag_indexes: list[int]
     wide: tuple[int, ...]
     """Columns whose values may be long texts: what the bounds of an answer count."""
-    template: Template
+    template: Template | GroupTemplate
     dialect: Dialect
     paged: bool
     skips: bool
@@ -132,12 +137,15 @@ class Planner:
             parent = sa.bindparam(PARENT, type_=sa.BigInteger())
             return [*_fixed_below(source, entity, scope), *joins.linked(link, source, scope.table, parent)]
 
-        in_datastream = source.name == "Datastream" and entity.name == "Observation"
-        counters = None
+        in_datastream = source.table == "datastream" and entity.name == "Observation"
         if in_datastream:
             stat = tables.datastream_stat.c
             counters = sa.select(stat.n).where(stat.datastream_id == sa.bindparam(PARENT))
-        return self._level(entity, options, restrict, by_time=in_datastream, counters=counters)
+            return self._level(entity, options, restrict, first=lambda scope: scope.table.c.t, counters=counters)
+        if source.table == "datastream" and isinstance(link.join, ByTable) and link.target == "ObservedProperty":
+            pairs = link.join
+            return self._level(entity, options, restrict, first=lambda scope: joins.rank(pairs, scope.table, PARENT))
+        return self._level(entity, options, restrict)
 
     def one(self, entity: EntityType, options: Options) -> Level:
         """The entity whose id is the parameter `parent`."""
@@ -173,12 +181,16 @@ class Planner:
         restrict: Restrict,
         *,
         paged: bool = True,
-        by_time: bool = False,
+        first: FirstKey | None = None,
         etag: bool = False,
         owner: bool = False,
         counters: sa.Select[Any] | None = None,
     ) -> Level:
-        scope = Scope(entity, self.version)
+        if options.apply is not None:
+            if not paged:
+                raise InvalidInput("$apply is for sets.", fix=f"Ask {entity.set_name}?$apply=...")
+            return self._grouped(entity, options, restrict)
+        scope = Scope(entity, self.version, database=self.dialect.name)
         columns = _Columns(scope.table.c.id)
         if owner:
             columns.add(scope.table.c.datastream_id)
@@ -186,7 +198,10 @@ class Planner:
         where = restrict(scope)
         if options.filter is not None:
             where += scope.condition(options.filter)
-        keys = self._keys(scope, options, by_time=by_time)
+        keys = self._keys(scope, options, first)
+        kind = None
+        if entity.name == "Observation" and (options.select is None or not set(STREAMS).isdisjoint(options.select)):
+            kind = columns.add(scope.table.c.kind)
         level = Level(
             entity=entity,
             query=sa.select(),
@@ -198,7 +213,7 @@ class Planner:
             wide=tuple(
                 n for n, column in enumerate(columns.all) if not isinstance(column.type, sa.Integer | sa.Double)
             ),
-            template=template(entity, self.version, fields, options.select, len(options.expand)),
+            template=template(entity, self.version, fields, options.select, len(options.expand), kind),
             dialect=self.dialect,
             paged=paged,
             skips=options.skip > 0,
@@ -213,14 +228,42 @@ class Planner:
             level.count = compile_sql(counting, self.dialect)
         return level
 
-    def _keys(self, scope: Scope, options: Options, *, by_time: bool) -> list[Key]:
+    def _grouped(self, entity: EntityType, options: Options, restrict: Restrict) -> Level:
+        """The groups that `$apply` makes of the set."""
+        assert options.apply is not None
+        scope = Scope(entity, self.version, database=self.dialect.name)
+        made = groups(scope, options.apply, restrict(scope))
+        keys = []
+        for one in options.orderby:
+            value = sql.value(one.expr, made.resolve)
+            keys.append(Key(value.sql, one.descending))
+        keys += [Key(key) for key in made.keys]
+        columns = _Columns(*made.source.c)
+        level = Level(
+            entity=entity,
+            query=sa.select(),
+            keys=keys,
+            key_indexes=[columns.add(key.sql) for key in keys],
+            etag_indexes=[],
+            wide=(),
+            template=made.template,
+            dialect=self.dialect,
+            paged=True,
+            skips=options.skip > 0,
+            count=None,
+        )
+        level.query = sa.select(*columns.all).select_from(made.source)
+        if options.count:
+            level.count = compile_sql(sa.select(sa.func.count()).select_from(made.source), self.dialect)
+        return level
+
+    def _keys(self, scope: Scope, options: Options, first: FirstKey | None) -> list[Key]:
         """The sort keys, the id last: ties are stable. Without `$orderby` the order that costs nothing."""
         keys = []
         for one in options.orderby:
-            key, nullable = scope.order(one.expr)
-            keys.append(Key(key, one.descending, nullable))
-        if not keys and by_time:
-            keys.append(Key(scope.table.c.t, nullable=False))
+            keys += [Key(key, one.descending, nullable) for key, nullable in scope.order(one.expr)]
+        if not keys and first is not None:
+            keys.append(Key(first(scope), nullable=False))
         return [*keys, Key(scope.table.c.id, nullable=False)]
 
     def _child(self, scope: Scope, columns: _Columns, one: Expand) -> Child:
@@ -235,7 +278,7 @@ class Planner:
                 in_ids(pairs[link.join.own], IDS), pairs.rank == 0
             )
             return Child(link, "pair", self.by_ids(target, options), pairs=compile_sql(query, self.dialect))
-        if entity.name == "Datastream" and is_latest(options):
+        if entity.table == "datastream" and link.target == "Observation" and is_latest(options):
             stat = tables.datastream_stat.c
             counts = sa.select(stat.datastream_id, stat.n).where(in_ids(stat.datastream_id, IDS))
             return Child(link, "latest", self.latest(options), counts=compile_sql(counts, self.dialect))
@@ -244,7 +287,7 @@ class Planner:
 
 def _fixed_below(source: EntityType, entity: EntityType, scope: Scope) -> list[joins.Condition]:
     # A Datastream that is there has no hidden Observations.
-    if source.name == "Datastream" and entity.name == "Observation":
+    if source.table == "datastream" and entity.name == "Observation":
         return []
     return joins.fixed(entity, scope.table)
 
@@ -290,8 +333,8 @@ class PlanCache:
 class _Columns:
     """The columns of a SELECT, each one once."""
 
-    def __init__(self, first: sa.ColumnElement[Any]) -> None:
-        self.all: list[sa.ColumnElement[Any]] = [first]
+    def __init__(self, *first: sa.ColumnElement[Any]) -> None:
+        self.all: list[sa.ColumnElement[Any]] = [*first]
 
     def add(self, column: sa.ColumnElement[Any]) -> int:
         for index, known in enumerate(self.all):

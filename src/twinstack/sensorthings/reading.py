@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -16,7 +16,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from twinstack.core import limits
-from twinstack.core.errors import InvalidInput
+from twinstack.core.errors import InvalidInput, NotFound
 from twinstack.sensorthings import joins
 from twinstack.sensorthings import options as query_options
 from twinstack.sensorthings.bounds import Request, Values, page_rows
@@ -43,6 +43,10 @@ from twinstack.sensorthings.store.values import etag
 _TOKEN_VALUES_CHARS_MAX = 4_096
 
 
+class NoLink(NotFound):
+    """A single link of an entity that is there leads to none: as a value it is null (OData 4.01, 11.2.8)."""
+
+
 @dataclass(slots=True)
 class Page:
     """Rows of one page; `more`: rows are left behind the last one."""
@@ -51,14 +55,29 @@ class Page:
     more: bool
 
 
+@dataclass(slots=True)
+class Chunk:
+    """Entities of a set as JSON texts. `count`: of all pages, if asked for; `last`: the sort values of the last row if
+    rows are left behind it."""
+
+    texts: list[str]
+    count: int | None
+    last: list[Any] | None
+
+
 class Reading:
     """One read in one session. Errors: NotFound, InvalidInput."""
 
-    def __init__(self, session: Session, plans: PlanCache, signer: Signer, request: Request) -> None:
-        self.session = session
+    def __init__(self, session: Session | None, plans: PlanCache, signer: Signer, request: Request) -> None:
+        self._session = session
         self.plans = plans
         self.signer = signer
         self.request = request
+
+    @property
+    def session(self) -> Session:
+        assert self._session is not None, "this reading has no session"
+        return self._session
 
     # --- paths ------------------------------------------------------------------------------------------------------
     def resolve(self, path: ResourcePath, length: int) -> int:
@@ -70,6 +89,12 @@ class Reading:
         row = self.session.first(statement, path.ids())
         if row is None:
             step = path.steps[length - 1]
+            if step.link is not None and not step.link.many:
+                self.resolve(path, length - 1)
+                raise NoLink(
+                    f"'{step.link.name}' leads nowhere from that {path.steps[length - 2].entity.name}.",
+                    fix="It has none.",
+                )
             raise not_found(step.entity, step.id if step.id is not None else f"<{step.link.name if step.link else ''}>")
         return int(row[0])
 
@@ -94,13 +119,27 @@ class Reading:
         return self.by_id(path.entity, entity_id, options)
 
     def by_id(self, entity: EntityType, entity_id: int, options: Options = NO_OPTIONS) -> tuple[str, str]:
-        level = self._plan(("one", entity.name), options, lambda p, o: p.one(entity, o))
+        level = self._one(entity, options)
         row = self.session.first(level.statement(), {**self.request.values, PARENT: entity_id})
         if row is None:
             raise not_found(entity, entity_id)
         self.request.spend(1, 0)
         text = self._texts(level, options, [row])[0]
         return text, _etag(level, row)
+
+    def by_id_within(
+        self, connection: sa.Connection, entity: EntityType, entity_id: int, options: Options
+    ) -> tuple[str, str]:
+        """The same as a transaction sees it; nothing can be expanded."""
+        level = self._one(entity, options)
+        found = connection.execute(level.query, {**self.request.values, PARENT: entity_id}).first()
+        if found is None:
+            raise not_found(entity, entity_id)
+        row = tuple(found)
+        return level.template.texts([row], self.request.base)[0], _etag(level, row)
+
+    def _one(self, entity: EntityType, options: Options) -> Level:
+        return self._plan(("one", entity.name), options, lambda p, o: p.one(entity, o))
 
     def _plan(self, key: tuple[Hashable, ...], options: Options, make: Any) -> Level:
         shape = query_options.lift(options, self.request.values)
@@ -109,8 +148,8 @@ class Reading:
         return self.plans.get(cache_key, lambda: make(self.plans.planner(version), shape))  # type: ignore[no-any-return]
 
     # --- sets -------------------------------------------------------------------------------------------------------
-    def many(self, path: ResourcePath, options: Options, address: str) -> str:
-        """One page of the set at the end of a path; `address` is its URL without query, for the nextLink."""
+    def chunk(self, path: ResourcePath, options: Options, *, rows: int, after: Sequence[Any] | None = None) -> Chunk:
+        """Up to `rows` entities of the set at the end of a path, those behind the sort values `after`."""
         values = self.request.values
         step = path.last
         if step.link is None:
@@ -126,14 +165,10 @@ class Reading:
             source, link = path.steps[-2].entity, step.link
             values[PARENT] = self.resolve(path, len(path.steps) - 1)
             level = self._plan(("linked", source.name, link.name), options, lambda p, o: p.linked_set(source, link, o))
-        count = self._count(level, values)
-        page = self._page(level, options, values)
-        texts = self._texts(level, options, page.rows)
-        version = self.request.version
-        head = "" if count is None else f'"{version.count}":{count},'
-        if page.more:
-            head += f'"{version.next_link}":{json.dumps(self._next_link(level, options, page, address))},'
-        return f'{{{head}"value":[{",".join(texts)}]}}'
+        count = self._count(level, values) if after is None else None
+        page = self._page(level, options, values, rows, after)
+        last = [page.rows[-1][index] for index in level.key_indexes] if page.more else None
+        return Chunk(self._texts(level, options, page.rows), count, last)
 
     def _count(self, level: Level, values: Values) -> int | None:
         if level.count is None:
@@ -141,17 +176,19 @@ class Reading:
         row = self.session.first(level.count, values)
         return int(row[0]) if row else 0
 
-    def _page(self, level: Level, options: Options, values: Values) -> Page:
-        """At most a page of rows, cut earlier when they are large: the nextLink goes on from there."""
-        limit = page_rows(options, self.request.version)
+    def _page(
+        self, level: Level, options: Options, values: Values, limit: int, after: Sequence[Any] | None = None
+    ) -> Page:
+        """At most `limit` rows, cut earlier when they are large: the nextLink goes on from there."""
         if limit == 0:
             return Page([], more=False)
         values = {**values, LIMIT: limit + 1, OFFSET: options.skip}
         nulls: tuple[bool, ...] = ()
-        if options.cursor is not None:
-            last = self.signer.values(_about(level.entity, options), options.cursor, len(level.keys))
-            nulls = tuple(value is None for value in last)
-            values |= {parameter(n): value for n, value in enumerate(last)}
+        if after is None and options.cursor is not None:
+            after = self.signer.values(_about(level.entity, options), options.cursor, len(level.keys))
+        if after is not None:
+            nulls = tuple(value is None for value in after)
+            values |= {parameter(n): value for n, value in enumerate(after)}
         rows: list[Row] = []
         chars, wide = 0, level.wide
         for row in self.session.each(level.statement(nulls), values):
@@ -165,15 +202,6 @@ class Reading:
                     chars += len(value)
         self.request.spend(len(rows), chars)
         return Page(rows, more=False)
-
-    def _next_link(self, level: Level, options: Options, page: Page, address: str) -> str:
-        last = [page.rows[-1][index] for index in level.key_indexes]
-        if sum(len(value) for value in last if isinstance(value, str)) > _TOKEN_VALUES_CHARS_MAX:
-            # Sort values too long for an address: this page goes on by number.
-            place = f"$skip={options.skip + len(page.rows)}"
-        else:
-            place = f"{CURSOR}={self.signer.token(_about(level.entity, options), last)}"
-        return f"{address}?{_query_text(options.raw)}{place}"
 
     # --- $expand ----------------------------------------------------------------------------------------------------
     def _texts(self, level: Level, options: Options, rows: list[Row]) -> list[str]:
@@ -216,9 +244,9 @@ class Reading:
     def _below(self, level: Level, child: Child, options: Options, parent: int) -> str:
         values = {**self.request.values, PARENT: parent}
         count = self._count(child.level, values)
-        page = self._page(child.level, options, values)
+        page = self._page(child.level, options, values, page_rows(options, self.request.version))
         texts = self._texts(child.level, options, page.rows)
-        more = self._next_link(child.level, options, page, self._address(level, child, parent)) if page.more else None
+        more = self._next_link(level, child, options, page.rows, parent) if page.more else None
         return self._collection(child.link, texts, count, more)
 
     def _latest(self, level: Level, child: Child, options: Options, rows: list[Row]) -> list[str]:
@@ -234,13 +262,14 @@ class Reading:
             text, n = texts.get(row[0]), counts.get(row[0], 0)
             more = None
             if n > 1 and row[0] in by_owner:
-                page = Page([by_owner[row[0]]], more=True)
-                more = self._next_link(child.level, options, page, self._address(level, child, row[0]))
+                more = self._next_link(level, child, options, [by_owner[row[0]]], row[0])
             answers.append(self._collection(child.link, [text] if text else [], n if options.count else None, more))
         return answers
 
-    def _address(self, level: Level, child: Child, parent: int) -> str:
-        return f"{self.request.base}/{level.entity.set_name}({parent})/{child.link.name}"
+    def _next_link(self, level: Level, child: Child, options: Options, rows: list[Row], parent: int) -> str:
+        address = f"{self.request.base}/{level.entity.set_name}({parent})/{child.link.name}"
+        last = [rows[-1][index] for index in child.level.key_indexes]
+        return next_link(self.signer, child.level.entity, options, last, len(rows), address)
 
     def _collection(self, link: Link, texts: list[str], count: int | None, more: str | None) -> str:
         version = self.request.version
@@ -248,6 +277,18 @@ class Reading:
         if more is not None:
             head += f'"{link.name}{version.next_link}":{json.dumps(more)},'
         return f'{head}"{link.name}":[{",".join(texts)}]'
+
+
+def next_link(
+    signer: Signer, entity: EntityType, options: Options, last: Sequence[Any], rows: int, address: str
+) -> str:
+    """The URL of what follows the row with the sort values `last`, the last of `rows` that were given."""
+    if sum(len(value) for value in last if isinstance(value, str)) > _TOKEN_VALUES_CHARS_MAX:
+        # Sort values too long for an address: this page goes on by number.
+        place = f"$skip={options.skip + rows}"
+    else:
+        place = f"{CURSOR}={signer.token(_about(entity, options), list(last))}"
+    return f"{address}?{_query_text(options.raw)}{place}"
 
 
 _SAFE = "/(),;:=$'*@!~"

@@ -12,10 +12,13 @@ from typing import Any
 
 from twinstack.sensorthings.fields import Field
 from twinstack.sensorthings.model import EntityType
+from twinstack.sensorthings.store.values import MULTI
 from twinstack.sensorthings.versions import ApiVersion
 
 Row = tuple[Any, ...]
 _TEMPLATES_MAX = 16
+STREAMS = ("Datastream", "MultiDatastream")
+"""Links of an Observation, of which it has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +68,10 @@ def template(
     fields: Sequence[tuple[Field, Sequence[int]]],
     select: tuple[str, ...] | None,
     expanded: int,
+    kind: int | None = None,
 ) -> Template:
     """`fields` with the indexes of their columns; `expanded`: how many texts of expanded links follow.
+    `kind` is the column that tells whether an Observation has a Datastream or a MultiDatastream: it shows that link.
 
     NUL stands for the base address: it occurs in no name.
     """
@@ -89,12 +94,20 @@ def template(
     if optional:
         pieces.append("%s")
         slots.append(_optional(optional))
-    for link in entity.links:
-        if select is None or link.name in select:
-            add(f'"{link.name}{version.navigation_link}":"{address}/{link.name}"', _ID)
+    shown = [link.name for link in entity.links_of(version.version) if select is None or link.name in select]
+    if kind is not None:
+        multi = Slot((kind,), _multi)
+        add(f'"%sDatastream{version.navigation_link}":"{address}/%sDatastream"', multi, _ID, multi)
+        shown = [name for name in shown if name not in STREAMS]
+    for name in shown:
+        add(f'"{name}{version.navigation_link}":"{address}/{name}"', _ID)
     for _ in range(expanded):
         add("%s")
     return Template(tuple(slots), ("{", *pieces, "}"))
+
+
+def _multi(kind: str | None) -> str:
+    return "Multi" if kind == MULTI else ""
 
 
 def _optional(fields: Sequence[tuple[Field, int]]) -> Slot:

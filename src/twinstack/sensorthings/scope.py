@@ -7,7 +7,7 @@ same entity, and no entity is returned twice (OGC 18-088, 9.3.3.5).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,14 +15,16 @@ import sqlalchemy as sa
 from twinstack.core.errors import InvalidInput
 from twinstack.query import sql, tree
 from twinstack.query.sql import Type, Value
+from twinstack.query.sqlgeo import Shape
 from twinstack.query.tree import Expr
 from twinstack.sensorthings.joins import Alias, Condition, alias, fixed
 from twinstack.sensorthings.model import BY_NAME, ByColumn, ByTable, ByTarget, EntityType, Link, Property, PropertyType
-from twinstack.sensorthings.sqljson import json_value
+from twinstack.sensorthings.sqljson import ResultText, json_instant, json_value
 from twinstack.sensorthings.store import tables
 from twinstack.sensorthings.versions import ApiVersion
 
 JOINS_MAX = 16
+_PLACES = frozenset({"location", "feature", "observedArea"})
 
 
 @dataclass(slots=True)
@@ -38,11 +40,12 @@ class _Joined:
 class Scope:
     """The names of one entity type within one SELECT; collects the joins that its paths need."""
 
-    def __init__(self, entity: EntityType, version: ApiVersion, name: str = "e") -> None:
+    def __init__(self, entity: EntityType, version: ApiVersion, name: str = "e", *, database: str = "sqlite") -> None:
         self.entity = entity
         self.version = version
         self.table = alias(entity, name)
         self._name = name
+        self._database = database
         self._joined: dict[tuple[str, ...], _Joined] = {}
         self._used: set[tuple[str, ...]] = set()
         self._stat: dict[str, tuple[Alias, Condition]] = {}
@@ -84,22 +87,31 @@ class Scope:
     def _tables_of(self, *, many: bool) -> list[Alias]:
         return [target for target, _ in self._hops(many=many)]
 
-    def order(self, expr: Expr) -> tuple[sa.ColumnElement[Any], bool]:
-        """Sort key and nullability of an `$orderby` expression; intervals sort by their start."""
+    def order(self, expr: Expr) -> list[tuple[sa.ColumnElement[Any], bool]]:
+        """Sort keys of an `$orderby` expression, each with its nullability; intervals sort by their start."""
+        if isinstance(expr, tree.Literal):
+            raise InvalidInput("$orderby by a constant orders nothing.", fix="Order by a property.")
+        value = self.single(expr)
+        if value.type is Type.GEO:
+            raise InvalidInput("Geometries have no order.", fix="Order by geo.distance(location, geography'...').")
+        if value.type is Type.ANY and self._database == "postgresql":
+            return [(key, True) for key in value.order]
+        return [(value.sql, value.nullable)]
+
+    def single(self, expr: Expr) -> Value:
+        """An expression that has one value for each entity. Errors: InvalidInput when it follows a to-many link."""
         self._used = set()
         value = sql.value(expr, self.resolve)
         if any(self._joined[path].many for path in self._used):
-            raise InvalidInput("$orderby cannot follow a link to many entities.", fix="Order by a to-one link.")
-        if value.type is Type.NULL:
-            raise InvalidInput("$orderby by null orders nothing.", fix="Leave it out.")
-        return value.sql, value.nullable
+            raise InvalidInput("A link to many entities has no single value.", fix="Follow to-one links.")
+        return value
 
     # --- names ------------------------------------------------------------------------------------------------------
     def resolve(self, parts: tuple[str, ...]) -> Value:
         entity, target = self.entity, self.table
         path: tuple[str, ...] = ()
         for index, part in enumerate(parts):
-            link = entity.link(part)
+            link = entity.link(part, self.version.version)
             if link is None:
                 return self._property(entity, target, parts[index:])
             path = (*path, part)
@@ -131,10 +143,9 @@ class Scope:
             return Value(Type.NUMBER, target.c.id, nullable=False)
         p = entity.property(name)
         if p is None or p.since > self.version.version:
-            known = [p.name for p in entity.properties] + [link.name for link in entity.links]
             raise InvalidInput(
                 f"A {entity.name} has no '{'/'.join(parts)[:80]}'.",
-                fix=f"It has id, {', '.join(known)}.",
+                fix=f"It has id, {entity.names_of(self.version.version)}.",
                 property=name,
             )
         if keys and p.type in (PropertyType.TEXT, PropertyType.INSTANT, PropertyType.INTERVAL):
@@ -155,18 +166,32 @@ class Scope:
             case PropertyType.EXTRA:
                 return json_value(target.c.extra, (p.column, *keys))
             case PropertyType.EXTRA_INTERVAL:
-                pair = sa.type_coerce(target.c.extra, sa.Text())
-                start = sa.func.json_extract(pair, f"$.{p.column}[0]", type_=sa.BigInteger())
-                end = sa.func.json_extract(pair, f"$.{p.column}[1]", type_=sa.BigInteger())
+                start = json_instant(target.c.extra, (p.column, "0"))
+                end = json_instant(target.c.extra, (p.column, "1"))
                 return Value(Type.TIME, start, sa.func.coalesce(end, start))
             case PropertyType.JSON:
-                return json_value(target.c[p.column], keys)
+                return self._json(p, target, keys)
 
     def _interval(self, p: Property, target: Alias) -> Value:
         source = target if p.table is None else self.stat(target)
         start, end = source.c[p.column], source.c[p.end_column or p.column]
         nullable = p.table is not None or bool(start.nullable)
         return Value(Type.TIME, start, sa.func.coalesce(end, start), nullable=nullable)
+
+    def _json(self, p: Property, target: Alias, keys: tuple[str, ...]) -> Value:
+        """A JSON property or a member of it; the whole one with its geometry, if it may be one."""
+        given = json_value(target.c[p.column], keys)
+        if keys or p.name not in _PLACES:
+            return given
+        text = sa.type_coerce(target.c[p.column], sa.Text())
+        place = target if p.name != "observedArea" else self.stat(target)
+        west, south, east, north = (place.c[f"bbox_{side}"] for side in "wsen")
+        if p.name == "observedArea":
+            # Before the first Observation it is what the client gave.
+            return replace(given, shape=sa.func.coalesce(Shape(west, south, east, north), Shape(text)))
+        # Only what was GeoJSON when it was stored has a bounding box.
+        shape = sa.case((west.is_not(None), Shape(text)), else_=None)
+        return replace(given, shape=shape, box=(west, south, east, north))
 
     def stat(self, datastream: Alias) -> Alias:
         """The counters of a Datastream, joined when something of them is asked for."""
@@ -186,7 +211,7 @@ def _hops_of(link: Link, source: Alias, target: Alias, tables_alias: str) -> lis
         case ByTable(name, own, other):
             pairs = tables.BY_NAME[name].alias(tables_alias)
             on: Condition = pairs.c[own] == source.c.id
-            if not link.many:
+            if not link.many:  # the ObservedProperty of a Datastream
                 on = sa.and_(on, pairs.c.rank == 0)
             return [(pairs, on), (target, target.c.id == pairs.c[other])]
 
@@ -194,12 +219,14 @@ def _hops_of(link: Link, source: Alias, target: Alias, tables_alias: str) -> lis
 def _result(target: Alias) -> Value:
     """A result: numbers (huge integers as doubles) in the column; texts too (SQLite keeps each value's type)."""
     kind, column = target.c.kind, target.c.result
-    is_number = sa.or_(kind.is_(None), kind == "i", kind == "j")
+    number = sa.case((sa.or_(kind.is_(None), kind == "i", kind == "j"), column), else_=None)
+    text = sa.case((kind == "s", ResultText(column, target.c.extra)), else_=None)
     return Value(
         Type.ANY,
         column,
-        number=sa.case((is_number, column), else_=None),
-        text=sa.case((kind == "s", column), else_=None),
-        boolean=sa.case((kind == "b", column), else_=None),
+        number=number,
+        text=text,
+        boolean=sa.case((kind == "b", sa.cast(column, sa.Integer()) == 1), else_=None),
         is_null=sa.and_(kind.is_not(None), kind == "n"),
+        order=(sa.case((kind == "s", 2), (kind == "n", None), (column.is_(None), None), else_=1), column, text),
     )

@@ -24,6 +24,11 @@ BODY_DEPTH_MAX = limits.EXPAND_DEPTH_MAX
 
 _OBJECTS = frozenset({"properties", "unitOfMeasurement"})
 """Properties that are a JSON object (OGC 18-088, 8.2); other JSON properties hold any value."""
+_LISTS: dict[str, tuple[type, str]] = {
+    "unitOfMeasurements": (Mapping, "objects"),
+    "multiObservationDataTypes": (str, "texts"),
+}
+"""Properties that are an array with a member for each ObservedProperty (OGC 18-088, 14.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +46,16 @@ class Draft:
     entity: EntityType
     values: dict[str, Any]
     links: dict[str, list[Ref | Draft]] = field(default_factory=dict)
+    replace: bool = False
+    """A PUT: what it names replaces what was there."""
 
 
 def parse_create(entity: EntityType, body: Any, version: Version, depth: int = 1) -> Draft:
     """A whole new entity with everything nested in it. Errors: InvalidInput that names the property."""
     draft = _parse(entity, body, version, depth, inline=True)
     for p in entity.properties:
+        if p.default is not None and draft.values.get(p.name) is None:
+            draft.values[p.name] = p.default
         if p.mandatory and not p.computed and (p.name not in draft.values or _missing(p, draft.values[p.name])):
             raise InvalidInput(
                 f"The {entity.name} has no '{p.name}'.", fix=f"Send '{p.name}', it is mandatory.", property=p.name
@@ -58,11 +67,19 @@ def parse_update(entity: EntityType, body: Any, version: Version, *, replace: bo
     """PATCH (`replace` False): only what is named. PUT: omitted optional properties become None, an omitted mandatory
     one is an error. Inline new entities are refused. Errors: InvalidInput."""
     draft = _parse(entity, body, version, 1, inline=False)
+    draft.replace = replace
     for p in entity.properties:
         if p.computed:
             continue
         omitted = p.name not in draft.values
-        if replace and omitted and p.since <= version and not p.mandatory:
+        if p.given and not omitted and draft.values[p.name] is None:
+            raise InvalidInput(
+                f"'{p.name}' of a {entity.name} cannot be null.", fix="Send a value, or leave it out.", property=p.name
+            )
+        if p.default is not None and (replace or not omitted):
+            draft.values[p.name] = p.default
+            continue
+        if replace and omitted and p.since <= version and not p.mandatory and not p.given:
             draft.values[p.name] = None
         if p.mandatory and (replace if omitted else _missing(p, draft.values[p.name])):
             raise InvalidInput(
@@ -92,19 +109,19 @@ def _parse(entity: EntityType, body: Any, version: Version, depth: int, *, inlin
         elif version != "1.0":
             raise InvalidInput(
                 f"A {entity.name} has no property '{key[:80]}'.",
-                fix=f"Known are {', '.join([p.name for p in entity.properties] + [k.name for k in entity.links])}.",
+                fix=f"Known are {entity.names_of(version)}.",
                 property=key[:80],
             )
-    _check_geometry(entity, draft.values)
+    check_geometry(entity, draft.values)
     return draft
 
 
 def _link(entity: EntityType, key: str, version: Version) -> Link | None:
     """On 1.0 old clients write links in the singular or plural, in any case."""
-    if (link := entity.link(key)) is not None or version != "1.0":
+    if (link := entity.link(key, version)) is not None or version != "1.0":
         return link
     wanted = key.lower()
-    for link in entity.links:
+    for link in entity.links_of(version):
         target = TYPES[link.target]
         if wanted in (target.name.lower(), target.set_name.lower()):
             return link
@@ -114,6 +131,8 @@ def _link(entity: EntityType, key: str, version: Version) -> Link | None:
 def _targets(
     entity: EntityType, link: Link, value: Any, version: Version, depth: int, *, inline: bool
 ) -> list[Ref | Draft]:
+    if value is None and not link.many and not link.mandatory:
+        return []
     items = value if isinstance(value, list) and link.many else [value]
     if isinstance(value, list) != link.many and not (link.many and isinstance(value, Mapping) and version == "1.0"):
         shape = "an array" if link.many else "one object"
@@ -124,8 +143,8 @@ def _targets(
             raise InvalidInput(
                 f"'{link.name}' holds no entity.", fix='Send {"@iot.id": 1} or an entity.', property=link.name
             )
-        if "@iot.id" in item:
-            targets.append(Ref(parse_id(item["@iot.id"])))
+        if "@iot.id" in item or list(item) == ["id"]:
+            targets.append(Ref(parse_id(item["@iot.id"] if "@iot.id" in item else item["id"])))
         elif inline:
             targets.append(parse_create(TYPES[link.target], item, version, depth + 1))
         else:
@@ -160,6 +179,8 @@ def _value(entity: EntityType, p: Property, value: Any) -> Any:
                     raise InvalidInput(
                         f"'{p.name}' of a {entity.name} is an object.", fix="Send { ... }.", property=p.name
                     )
+                if p.name in _LISTS and value is not None:
+                    _list(entity, p, value)
                 check_value(value)
                 return value
     except InvalidTimestamp as error:
@@ -179,8 +200,23 @@ def _text(entity: EntityType, p: Property, value: Any) -> str | None:
             fix="Put the rest into 'description'.",
             property=p.name,
         )
+    accepted = p.values or ({p.default} if p.default else None)
+    if accepted and value not in accepted:
+        raise InvalidInput(
+            f"'{p.name}' of a {entity.name} cannot be '{value[:80]}'.",
+            fix=f"Send {' or '.join(sorted(accepted))}.",
+            property=p.name,
+        )
     check_value(value)
     return value
+
+
+def _list(entity: EntityType, p: Property, value: Any) -> None:
+    member, words = _LISTS[p.name]
+    if not isinstance(value, list) or not value or not all(isinstance(one, member) for one in value):
+        raise InvalidInput(
+            f"'{p.name}' of a {entity.name} is an array of {words}.", fix="Send [ ... ].", property=p.name
+        )
 
 
 def check_value(value: Any) -> None:
@@ -222,8 +258,13 @@ def _interval(value: Any) -> tuple[int, int | None]:
     return start, end
 
 
-def _check_geometry(entity: EntityType, values: dict[str, Any]) -> None:
-    """GeoJSON encodings promise GeoJSON; any other encodingType holds any JSON."""
+def check_geometry(entity: EntityType, values: Mapping[str, Any]) -> None:
+    """GeoJSON encodings promise GeoJSON; any other encodingType holds any JSON. Errors: InvalidInput."""
     key = {"Location": "location", "FeatureOfInterest": "feature"}.get(entity.name)
     if key and values.get("encodingType") in GEOJSON_ENCODINGS and values.get(key) is not None:
         geojson.check(values[key], key)
+
+
+def property_value(entity: EntityType, p: Property, value: Any) -> Any:
+    """One property's JSON value as a draft holds it. Errors: InvalidInput that names the property."""
+    return _value(entity, p, value)

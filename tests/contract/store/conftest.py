@@ -3,8 +3,11 @@
 import shutil
 
 import pytest
+from tests.services.postgres import postgres_server, postgres_template
 
 from twinstack.sensorthings.store import WriteContext, open_store
+
+__all__ = ["postgres_server", "postgres_template"]
 
 START_US = 1_767_225_600_000_000  # 2026-01-01
 
@@ -28,11 +31,23 @@ def empty_store(tmp_path_factory):
     return path
 
 
-@pytest.fixture(params=["sqlite"])
-def store_url(request, tmp_path, empty_store):
+@pytest.fixture
+def sqlite_url(tmp_path, empty_store):
     path = tmp_path / "store.sqlite"
     shutil.copy(empty_store, path)
     return f"sqlite:{path}"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def store_url(request):
+    """The URL of a migrated, empty store."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("sqlite_url")
+        return
+    server = request.getfixturevalue("postgres_server")
+    database = server.create(request.getfixturevalue("postgres_template"))
+    yield server.url(database)
+    server.drop(database)
 
 
 @pytest.fixture

@@ -130,7 +130,10 @@ class TestVendorErrors:
         assert other.insert_observations([NewObservation(1, 1, 1.0)]).result()
         other.close()
 
-    def test_a_full_disk(self, filled):
+    def test_a_full_disk(self, sqlite_url, lab):
+        filled = open_store(sqlite_url)
+        filled.create(THING, b.whole(), lab).result()
+
         def limit(tx):
             pages = tx.connection.exec_driver_sql("PRAGMA page_count").scalar_one()
             tx.connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 1}")
@@ -142,6 +145,7 @@ class TestVendorErrors:
         stored = rows(filled, tables.datastream_stat)[0]["n"]
         assert stored == len(rows(filled, tables.observation))
         assert filled.insert_observations([NewObservation(1, 1, 1.0)]).result()  # a new connection has no such limit
+        filled.close()
 
     def test_a_file_that_is_no_database(self, tmp_path):
         (tmp_path / "x.sqlite").write_bytes(b"no database at all" * 100)

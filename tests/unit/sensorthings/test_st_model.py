@@ -34,8 +34,11 @@ def test_every_link_joins_existing_columns_and_has_an_inverse(entity):
                 assert link.many
             case ByTable(table, own, other):
                 assert {own, other} <= set(tables.BY_NAME[table].c.keys())
-        assert link.name == (target.set_name if link.many else target.name)
-        assert any(back.target == entity.name for back in target.links)
+        if link.back is None:
+            assert link.name == (target.set_name if link.many else target.name)
+        back = model.inverse(link, entity)
+        assert model.inverse(back, target) == link
+        assert back.since == link.since
 
 
 def test_mandatory_properties_are_those_of_the_standard():
@@ -45,11 +48,26 @@ def test_mandatory_properties_are_those_of_the_standard():
         "Location": {"name", "description", "encodingType", "location"},
         "HistoricalLocation": {"time"},
         "Datastream": {"name", "description", "observationType", "unitOfMeasurement"},
+        "MultiDatastream": {"name", "description", "multiObservationDataTypes", "unitOfMeasurements"},
         "Sensor": {"name", "description", "encodingType", "metadata"},
         "ObservedProperty": {"name", "definition", "description"},
         "Observation": {"result"},
         "FeatureOfInterest": {"name", "description", "encodingType", "feature"},
+        "Party": {"role"},
+        "License": {"name", "definition"},
+        "Campaign": {"name", "description", "creationTime", "termsOfUse"},
+        "ObservationGroup": {"name", "description", "creationTime"},
+        "Relation": {"role"},
     }
+
+
+def test_staplus_is_on_1_1_only():
+    names = {"Party", "License", "Campaign", "ObservationGroup", "Relation"}
+    assert {e.name for e in ALL} - {e.name for e in model.sets_of("1.0").values()} == names
+    for e in ALL:
+        assert all(link.target not in names for link in e.links_of("1.0"))
+        assert all(link.since == "1.1" for link in e.links if link.target in names or e.name in names)
+    assert model.THING.link("Party", "1.0") is None
 
 
 def test_properties_of_1_0_are_a_part_of_1_1():

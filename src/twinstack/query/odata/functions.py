@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from twinstack.core.errors import NotServed
+from twinstack.query import geometry
 from twinstack.query.tokens import Source
 from twinstack.query.tree import Call
 
@@ -14,26 +15,13 @@ ARITY: dict[str, tuple[int, int]] = {
     **dict.fromkeys(("date", "time", "totaloffsetminutes"), (1, 1)),
     **dict.fromkeys(("now", "mindatetime", "maxdatetime"), (0, 0)),
     **dict.fromkeys(("round", "floor", "ceiling"), (1, 1)),
+    "totalseconds": (1, 1),
     **dict.fromkeys(("before", "after", "meets", "during", "overlaps", "starts", "finishes"), (2, 2)),
+    **dict.fromkeys(geometry.NAMES, (2, 2)),
+    "geo.length": (1, 1),
+    "st_relate": (3, 3),
 }
-NOT_SERVED = (
-    frozenset(f"geo.{name}" for name in ("distance", "length", "intersects"))
-    | frozenset(
-        f"st_{name}"
-        for name in (
-            "equals",
-            "disjoint",
-            "touches",
-            "within",
-            "overlaps",
-            "crosses",
-            "intersects",
-            "contains",
-            "relate",
-        )
-    )
-    | frozenset(("cast", "isof", "totalseconds"))
-)
+NOT_SERVED = frozenset(("cast", "isof"))
 
 
 def check_call(source: Source, call: Call) -> None:

@@ -29,7 +29,7 @@ def _constant(value: bool | None) -> Prefix:
 
 def _name(parser: Parser, token: Token) -> Expr:
     if parser.token.symbol != "(":
-        return tree.Path(tuple(token.text.split("/")), span=token.span)
+        return tree.Path(tuple(token.text.replace("[", "/").replace("]", "").split("/")), span=token.span)
     parser.take()
     args, closing = arguments(parser)
     call = tree.Call(token.text, args, span=token.span.to(closing.span))

@@ -80,8 +80,9 @@ LEXICON = Lexicon(
         Rule("duration", r"duration'[^']*'", _duration_us),
         Rule("geography", r"geo(?:graphy|metry)'(?:[^']|'')*'", _geography),
         Rule("string", r"'(?:[^']|'')*'", quoted),
-        Rule("NAME", r"@?[^\W\d][\w.]*(?:/[\w@][\w.@-]*)*"),
-        Rule("OP", r"[(),-]", is_operator=True),
+        # A member of an array is `coordinates/0` or `coordinates[0]`.
+        Rule("NAME", r"[@$]?[^\W\d][\w.]*(?:\[\d{1,9}\])*(?:/[\w@][\w.@-]*(?:\[\d{1,9}\])*)*"),
+        Rule("OP", r"[(),/-]", is_operator=True),
     ),
     words=WORDS,
     fold=False,

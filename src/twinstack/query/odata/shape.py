@@ -13,7 +13,7 @@ from typing import Any
 
 from twinstack.core.errors import InvalidTimestamp
 from twinstack.core.timestamps import parse_interval_us
-from twinstack.query import tree
+from twinstack.query import geometry, tree
 from twinstack.query.tree import Expr
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
@@ -23,14 +23,17 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d.*")
 @dataclass(frozen=True, slots=True)
 class Slot:
     """The name of a bound parameter. `also`: 'number' or 'time' when the text can be read as one too; then the
-    parameters `<name>n`, or `<name>t` and `<name>e` (start, end), hold that reading."""
+    parameters `<name>n`, or `<name>t` and `<name>e` (start, end), hold that reading. The bounding box of a geography is
+    in `<name>w`, `<name>s`, `<name>e` and `<name>n`."""
 
     name: str
     also: str = ""
 
 
 def lift(expr: Expr, values: dict[str, Any]) -> Expr:
-    """`expr` with slots for its values, which are added to `values` under the slots' names."""
+    """`expr` with slots for its values, which are added to `values` under the slots' names.
+
+    Errors: InvalidInput for a geography or a pattern that cannot be read."""
     match expr:
         case tree.Literal(value=value, kind=kind) if kind not in ("null", "bool"):
             return tree.Literal(_slot(value, kind, values), kind)
@@ -42,6 +45,9 @@ def lift(expr: Expr, values: dict[str, Any]) -> Expr:
             return tree.Chain(op, tuple(lift(part, values) for part in operands))
         case tree.In(operand, items, negated):
             return tree.In(lift(operand, values), tuple(lift(item, values) for item in items), negated)
+        case tree.Call("st_relate", (_, _, tree.Literal(value=str(pattern), kind="string"))):
+            geometry.check_pattern(pattern)
+            return tree.Call("st_relate", tuple(lift(arg, values) for arg in expr.args))
         case tree.Call(name, args):
             return tree.Call(name, tuple(lift(arg, values) for arg in args))
     return expr
@@ -53,6 +59,9 @@ def _slot(value: Any, kind: str, values: dict[str, Any]) -> Slot:
     if kind == "interval":
         values[f"{name}t"], values[f"{name}e"] = value
         del values[name]
+    if kind == "geography":
+        values[name], *box = geometry.literal(value)
+        values |= zip((f"{name}{side}" for side in "wsen"), box, strict=True)
     if kind != "string":
         return Slot(name)
     if _NUMBER.fullmatch(value) and math.isfinite(number := float(value)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -24,6 +25,8 @@ class Stream:
     log_key: str
     observation_type: str
     copy: bool
+    multi_types: str | list[str] | None
+    """Of a MultiDatastream: the observationType of each member of its results (JSON text on SQLite)."""
     n: int
     t_min: int | None
     t_max: int | None
@@ -31,6 +34,15 @@ class Stream:
     r_max: int | None
     latest_id: int | None
     latest_t: int | None
+
+    @property
+    def multi(self) -> bool:
+        return self.multi_types is not None
+
+    @property
+    def types(self) -> list[str]:
+        types = self.multi_types
+        return json.loads(types) if isinstance(types, str) else types or []
 
     def add(self, observation_id: int, row: NewObservation) -> None:
         end = row.t if row.t_end is None else row.t_end
@@ -58,6 +70,7 @@ _STREAMS = Prepared(
         _d.log_key,
         _d.observation_type,
         _d.copy_of.is_not(None),
+        _d.multi_types,
         _s.n,
         _s.t_min,
         _s.t_max,

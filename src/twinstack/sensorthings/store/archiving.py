@@ -104,12 +104,13 @@ def _advance(tx: Tx, topic: str, partition: int, topic_uuid: str, expected_next:
     c = archive_offset.c
     values = {"topic_uuid": topic_uuid, "next_offset": next_offset}
     if expected_next is None:
-        statement = insert_or_ignore(tx.connection, archive_offset)
-        done = tx.connection.execute(statement, {"topic": topic, "partition": partition, **values})
+        statement = insert_or_ignore(tx.connection, archive_offset).returning(c.next_offset)
+        done = tx.connection.execute(statement, {"topic": topic, "partition": partition, **values}).first()
     else:
         where = (c.topic == topic) & (c.partition == partition) & (c.next_offset == expected_next)
-        done = tx.connection.execute(sa.update(archive_offset).where(where).values(values))
-    if done.rowcount != 1:
+        moved = sa.update(archive_offset).where(where).values(values).returning(c.next_offset)
+        done = tx.connection.execute(moved).first()
+    if done is None:
         raise Fenced(
             f"Another archive has moved on with {topic}/{partition}.",
             fix="Nothing is lost: read the stored offset again.",

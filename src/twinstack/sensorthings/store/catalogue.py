@@ -12,6 +12,8 @@ from twinstack.sensorthings.model import (
     BY_TABLE,
     DATASTREAM,
     LOCATION,
+    MULTI_DATASTREAM,
+    MULTI_DATASTREAM_KIND,
     OBSERVED_PROPERTY,
     EntityType,
     PropertyType,
@@ -55,7 +57,8 @@ def of_system(connection: sa.Connection, system_name: str) -> list[dict[str, Any
 
 def full(connection: sa.Connection, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
     """Datastream id -> its entity with Thing (with Locations), Sensor, ObservedProperty, unitOfMeasurement,
-    `log_key`, `system`, `version`, and for received copies `copy_of` (the source's id). Unknown ids are left out."""
+    `log_key`, `system`, `version`, and for received copies `copy_of` (the source's id). Unknown ids are left out.
+    A MultiDatastream has `ObservedProperties`, `unitOfMeasurements` and `multiObservationDataTypes` instead."""
     result: dict[int, dict[str, Any]] = {}
     for i in range(0, len(ids), _IDS_PER_QUERY):
         result.update(_full(connection, ids[i : i + _IDS_PER_QUERY]))
@@ -76,12 +79,17 @@ def _full(connection: sa.Connection, ids: Sequence[int]) -> dict[int, dict[str, 
     properties = _properties(connection, ids)
     result: dict[int, dict[str, Any]] = {}
     for row in rows:
-        entity = entity_json(DATASTREAM, row)
+        multi = row.kind == MULTI_DATASTREAM_KIND
+        entity = entity_json(MULTI_DATASTREAM if multi else DATASTREAM, row)
         entity |= {"log_key": row.log_key, "system": row.system, "version": row.version}
         if row.copy_of is not None:
             entity |= {"copy_of": row.copy_of, "ended": row.ended}
         entity |= {"Thing": things[row.thing_id], "Sensor": sensors[row.sensor_id]}
-        entity["ObservedProperty"] = properties.get(row.id)
+        observed = properties.get(row.id, [])
+        if multi:
+            entity["ObservedProperties"] = observed
+        else:
+            entity["ObservedProperty"] = observed[0] if observed else None
         result[row.id] = entity
     return result
 
@@ -101,13 +109,18 @@ def _places(connection: sa.Connection, thing_ids: list[int]) -> list[tuple[int, 
     return [(row.thing_id, entity_json(LOCATION, row)) for row in rows]
 
 
-def _properties(connection: sa.Connection, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+def _properties(connection: sa.Connection, ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+    """In the order of the results' members."""
     rows = connection.execute(
         sa.select(datastream_property.c.datastream_id, observed_property)
         .join(observed_property, observed_property.c.id == datastream_property.c.observed_property_id)
-        .where(datastream_property.c.datastream_id.in_(ids), datastream_property.c.rank == 0)
+        .where(datastream_property.c.datastream_id.in_(ids))
+        .order_by(datastream_property.c.datastream_id, datastream_property.c.rank)
     )
-    return {row.datastream_id: entity_json(OBSERVED_PROPERTY, row) for row in rows}
+    found: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row.datastream_id, []).append(entity_json(OBSERVED_PROPERTY, row))
+    return found
 
 
 def resolve(connection: sa.Connection, system_name: str, wanted: Sequence[str]) -> dict[str, dict[str, Any] | None]:

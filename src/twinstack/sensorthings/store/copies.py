@@ -12,18 +12,19 @@ from typing import Any
 import sqlalchemy as sa
 
 from twinstack.sensorthings.model import BY_TABLE
-from twinstack.sensorthings.store import features, moves, rows, systems
+from twinstack.sensorthings.store import features, links, moves, rows, systems
 from twinstack.sensorthings.store.systems import SystemRow
 from twinstack.sensorthings.store.tables import (
     BY_NAME,
     datastream,
-    datastream_property,
     datastream_stat,
 )
 from twinstack.sensorthings.store.transaction import Tx
 
 _NOT_COPIED = frozenset(
     {"id", "system_id", "version", "copy_of", "grant_id", "ended", "visibility", "retention_ms", "registered_by"}
+    # of the source's system, and not shared with the Datastream
+    | {"party_id", "license_id"}
 )
 
 
@@ -76,35 +77,22 @@ def _datastream(tx: Tx, source_id: int, taker: SystemRow) -> int:
     places = [_row(tx, "location", i, taker) for i in moves.locations_of(tx.connection, source.thing_id)]
     if sorted(i for i, _ in places) != moves.locations_of(tx.connection, thing_id):
         moves.place(tx, thing_id, [i for i, _ in places])
-    p = datastream_property.c
-    property_id = tx.connection.execute(
-        sa.select(p.observed_property_id).where(p.datastream_id == source_id, p.rank == 0)
-    ).scalar_one()
-    observed_id, _ = _row(tx, "observed_property", property_id, taker)
+    observed = [_row(tx, "observed_property", i, taker)[0] for i in links.properties_of(tx.connection, source_id)]
     copy_id, new = _row(tx, "datastream", source_id, taker, {"thing_id": thing_id, "sensor_id": sensor_id})
     if new:
-        tx.connection.execute(
-            sa.insert(datastream_property),
-            {"datastream_id": copy_id, "rank": 0, "observed_property_id": observed_id},
-        )
         tx.connection.execute(sa.insert(datastream_stat), {"datastream_id": copy_id})
-    else:
-        tx.connection.execute(
-            sa.update(datastream_property)
-            .where(p.datastream_id == copy_id, p.rank == 0)
-            .values(observed_property_id=observed_id)
-        )
+    links.set_properties(tx, copy_id, observed)
     tx.outgoing.meta.append((taker.name, copy_id))
     return copy_id
 
 
 def _row(
-    tx: Tx, table_name: str, source_id: int, taker: SystemRow, links: dict[str, Any] | None = None
+    tx: Tx, table_name: str, source_id: int, taker: SystemRow, refs: dict[str, Any] | None = None
 ) -> tuple[int, bool]:
     """The copy of one row at the taker, made or brought up to date; whether it is new."""
     table = BY_NAME[table_name]
     source = tx.connection.execute(sa.select(table).where(table.c.id == source_id)).one()
-    columns = {k: v for k, v in source._mapping.items() if k not in _NOT_COPIED} | (links or {})
+    columns = {k: v for k, v in source._mapping.items() if k not in _NOT_COPIED} | (refs or {})
     existing = tx.connection.execute(
         sa.select(table).where(table.c.system_id == taker.id, table.c.copy_of == source_id)
     ).one_or_none()

@@ -17,29 +17,37 @@ from twinstack.sensorthings.model import (
     DATASTREAM,
     HISTORICAL_LOCATION,
     LOCATION,
+    MULTI_DATASTREAM,
     OBSERVATION,
+    OBSERVED_PROPERTY,
     THING,
     ByColumn,
     ByTable,
-    ByTarget,
     EntityType,
     Link,
+    inverse,
 )
-from twinstack.sensorthings.store import features, moves, observations, rows, systems, tables
+from twinstack.sensorthings.staplus import RELATION
+from twinstack.sensorthings.store import features, links, moves, observations, rows, systems
 from twinstack.sensorthings.store.context import Created, WriteContext
 from twinstack.sensorthings.store.systems import SystemRow
-from twinstack.sensorthings.store.tables import datastream, datastream_property, datastream_stat
-from twinstack.sensorthings.store.transaction import Tx, insert_or_ignore
+from twinstack.sensorthings.store.tables import datastream, datastream_stat
+from twinstack.sensorthings.store.transaction import Tx
 from twinstack.sensorthings.store.values import NewObservation
 from twinstack.sensorthings.validate import Draft, Ref
 
+OBSERVED = {DATASTREAM.name: "ObservedProperty", MULTI_DATASTREAM.name: "ObservedProperties"}
+"""The link of a Datastream that says what is observed: stored in order, by `datastream_property`."""
 
-def inverse_of(entity: EntityType, parent: EntityType) -> Link:
-    """The link of `entity` that leads to `parent`. Errors: InvalidInput when there is none."""
-    for link in entity.links:
-        if link.target == parent.name:
-            return link
-    raise InvalidInput(f"A {parent.name} has no {entity.set_name}.", fix="Post to another path.")
+OF_ROW = ("Datastream", "MultiDatastream", "FeatureOfInterest")
+"""The links of an Observation that are columns of its row."""
+
+
+def set_parent(draft: Draft, parent: EntityType, parent_id: int, via: Link | None) -> None:
+    """The draft was posted to `Things(1)/Datastreams`: it belongs to that parent, whatever its body says; `via` is the
+    parent's link to it, where it has several of that type."""
+    link = via or next(link for link in parent.links if link.many and link.target == draft.entity.name)
+    links.link_parent(draft, inverse(link, parent), parent_id)
 
 
 def create(tx: Tx, draft: Draft, ctx: WriteContext, inherited: int | None = None) -> Created:
@@ -58,32 +66,66 @@ def create(tx: Tx, draft: Draft, ctx: WriteContext, inherited: int | None = None
     existing = rows.by_name(tx.connection, entity, name) if rows.is_reserved(owner.name, name) and name else None
     if existing is not None:
         return _again(tx, draft, existing, owner, ctx)
+    _check_mandatory(draft)
+    columns = {**rows.columns_of(entity, draft.values), **dict(entity.where)}
     for link in entity.links:
-        if link.mandatory and not draft.links.get(link.name):
-            raise InvalidInput(f"The {entity.name} has no '{link.name}'.", fix=f'Send "{link.name}": {{"@iot.id": 1}}.')
-    one = {link.name: _to_one(tx, link, draft, owner, ctx) for link in entity.links if not link.many}
-    columns = rows.columns_of(entity, draft.values)
-    for link in entity.links:
-        if isinstance(link.join, ByColumn):
-            columns[link.join.column] = one[link.name]
+        if isinstance(link.join, ByColumn) and draft.links.get(link.name):
+            columns[link.join.column] = _to_one(tx, link, draft, owner, ctx)
+    observed = _observed(tx, draft, owner, ctx)
     entity_id = tx.new_id(entity.table)
-    if entity is DATASTREAM:
+    if observed:
         columns.update(_datastream_columns(tx, draft, owner, ctx, columns["thing_id"], entity_id))
     tx.connection.execute(sa.insert(rows.table_of(entity)), {"id": entity_id, "system_id": owner.id, **columns})
     if name is not None:
         rows.set_name(tx, entity, entity_id, owner.name, name)
-    if entity is DATASTREAM:
-        _datastream_rows(tx, entity_id, one["ObservedProperty"], owner)
+    if observed:
+        links.set_properties(tx, entity_id, observed)
+        tx.connection.execute(sa.insert(datastream_stat), {"datastream_id": entity_id})
+        tx.outgoing.meta.append((owner.name, entity_id))
+    check(tx, entity, entity_id)
     _to_many(tx, draft, entity_id, owner, ctx)
     return Created(entity_id, "created")
 
 
+def check(tx: Tx, entity: EntityType, entity_id: int) -> None:
+    """The rules of one entity that its properties and links together obey. Errors: InvalidInput."""
+    if entity is MULTI_DATASTREAM:
+        links.check_multi(tx, entity_id)
+    elif entity is RELATION:
+        links.check_relation(tx, entity_id)
+
+
+def _check_mandatory(draft: Draft) -> None:
+    for link in draft.entity.links:
+        if link.mandatory and not draft.links.get(link.name):
+            example = '[{"@iot.id": 1}]' if link.many else '{"@iot.id": 1}'
+            raise InvalidInput(
+                f"The {draft.entity.name} has no '{link.name}'.",
+                fix=f'Send "{link.name}": {example}.',
+                property=link.name,
+            )
+
+
+def _observed(tx: Tx, draft: Draft, owner: SystemRow, ctx: WriteContext) -> list[int]:
+    """The ObservedProperties of a new Datastream of either kind, in order; none for other types."""
+    link = draft.entity.link(OBSERVED.get(draft.entity.name, ""))
+    if link is None:
+        return []
+    ids = [_target(tx, target, OBSERVED_PROPERTY, owner, ctx) for target in draft.links.get(link.name, ())]
+    return list(dict.fromkeys(ids))
+
+
 def _inherited(tx: Tx, draft: Draft) -> int | None:
-    """The system of the first entity that the draft links by id."""
+    """The system of the first entity that the draft, or one nested in it, links by id."""
     for link in draft.entity.links:
         for target in draft.links.get(link.name, ()):
-            if isinstance(target, Ref):
-                return rows.system_of_ref(tx.connection, BY_NAME[link.target], target)
+            found = (
+                rows.system_of_ref(tx.connection, BY_NAME[link.target], target)
+                if isinstance(target, Ref)
+                else _inherited(tx, target)
+            )
+            if found is not None:
+                return found
     return None
 
 
@@ -113,7 +155,9 @@ def merge(tx: Tx, draft: Draft, entity_id: int, owner: SystemRow, ctx: WriteCont
             if isinstance(link.join, ByColumn):
                 columns[link.join.column] = target_id
             elif isinstance(link.join, ByTable):
-                changed |= relink_property(tx, entity_id, target_id)
+                changed |= links.relink_property(tx, entity_id, target_id)
+    if entity is MULTI_DATASTREAM and (observed := _observed(tx, draft, owner, ctx)):
+        changed |= links.set_properties(tx, entity_id, observed)
     columns = rows.changed_columns(row, columns)
     if columns or changed:
         rows.bump(tx.connection, entity, entity_id, columns)
@@ -122,8 +166,9 @@ def merge(tx: Tx, draft: Draft, entity_id: int, owner: SystemRow, ctx: WriteCont
     for link in entity.links:
         if entity is THING and link.target == LOCATION.name and draft.links.get(link.name):
             changed |= _merge_locations(tx, draft, entity_id, owner, ctx)
-        elif link.many:
+        elif link.many and link.target != OBSERVED_PROPERTY.name:
             changed |= _merge_nested(tx, draft, link, entity_id, owner, ctx)
+    check(tx, entity, entity_id)
     if changed:
         moves.touch_entity(tx, entity, entity_id)
     return Created(entity_id, "changed" if changed else "unchanged")
@@ -133,19 +178,9 @@ def _merge_nested(tx: Tx, draft: Draft, link: Link, entity_id: int, owner: Syste
     changed = False
     for nested in draft.links.get(link.name, ()):
         if isinstance(nested, Draft):
-            nested.links[inverse_of(nested.entity, draft.entity).name] = [Ref(entity_id)]
+            links.link_parent(nested, inverse(link, draft.entity), entity_id)
             changed |= create(tx, nested, ctx, owner.id).status != "unchanged"
     return changed
-
-
-def relink_property(tx: Tx, datastream_id: int, property_id: int) -> bool:
-    c = datastream_property.c
-    result = tx.connection.execute(
-        sa.update(datastream_property)
-        .where(c.datastream_id == datastream_id, c.rank == 0, c.observed_property_id != property_id)
-        .values(observed_property_id=property_id)
-    )
-    return result.rowcount > 0
 
 
 def _merge_locations(tx: Tx, draft: Draft, thing_id: int, owner: SystemRow, ctx: WriteContext) -> bool:
@@ -173,11 +208,17 @@ def _merge_locations(tx: Tx, draft: Draft, thing_id: int, owner: SystemRow, ctx:
 
 
 def _to_one(tx: Tx, link: Link, draft: Draft, owner: SystemRow, ctx: WriteContext) -> int:
-    target = draft.links[link.name][0]
-    target_type = BY_NAME[link.target]
+    return _target(tx, draft.links[link.name][0], BY_NAME[link.target], owner, ctx)
+
+
+def _target(tx: Tx, target: Ref | Draft, target_type: EntityType, owner: SystemRow, ctx: WriteContext) -> int:
+    """The id of a linked entity, created first when it is new."""
     if isinstance(target, Ref):
         return rows.check_links(tx.connection, target_type, [target], owner.id)[0]
-    return create(tx, target, ctx, owner.id).id
+    made = create(tx, target, ctx, owner.id).id
+    if target_type is OBSERVATION:  # it is of its Datastream's system
+        rows.check_links(tx.connection, target_type, [Ref(made)], owner.id)
+    return made
 
 
 def _datastream_columns(
@@ -192,91 +233,66 @@ def _datastream_columns(
     return {"log_key": log_key, "registered_by": ctx.client}
 
 
-def _datastream_rows(tx: Tx, entity_id: int, property_id: int, owner: SystemRow) -> None:
-    tx.connection.execute(
-        sa.insert(datastream_property),
-        {"datastream_id": entity_id, "rank": 0, "observed_property_id": property_id},
-    )
-    tx.connection.execute(sa.insert(datastream_stat), {"datastream_id": entity_id})
-    tx.outgoing.meta.append((owner.name, entity_id))
-
-
 def _to_many(tx: Tx, draft: Draft, entity_id: int, owner: SystemRow, ctx: WriteContext) -> None:
     entity = draft.entity
     for link in entity.links:
-        if not link.many or link.name not in draft.links:
+        if not link.many or link.name not in draft.links or link.name == OBSERVED.get(entity.name):
             continue
         target_type = BY_NAME[link.target]
         refs = [t for t in draft.links[link.name] if isinstance(t, Ref)]
         ids = rows.check_links(tx.connection, target_type, refs, owner.id) if refs else []
-        inverse = inverse_of(target_type, entity)
         # A Thing's new Locations become one move below; any other nested entity links its parent itself.
         moving = entity is THING and target_type is LOCATION
         for nested in (t for t in draft.links[link.name] if isinstance(t, Draft)):
             if not moving:
-                nested.links.setdefault(inverse.name, []).insert(0, Ref(entity_id))
-            made = create(tx, nested, ctx, owner.id).id
+                links.link_parent(nested, inverse(link, entity), entity_id)
+            made = _target(tx, nested, target_type, owner, ctx)
             if moving:
                 ids.append(made)
         if ids:
-            link_many(tx, entity, entity_id, link, ids)
+            links.link_many(tx, entity, entity_id, link, ids)
     if entity is HISTORICAL_LOCATION:
         moves.follow_history(tx, entity_id)
 
 
-def link_many(tx: Tx, entity: EntityType, entity_id: int, link: Link, ids: list[int]) -> None:
-    """Adds links to existing entities of the same system. Errors: InvalidInput for Observations, which stay."""
-    match link.join:
-        case _ if entity is THING and link.target == LOCATION.name:
-            moves.move(tx, entity_id, ids)
-        case _ if entity is LOCATION and link.target == THING.name:
-            for thing_id in ids:
-                moves.move(tx, thing_id, [entity_id])
-                moves.touch_entity(tx, THING, thing_id)
-        case ByTarget(column):
-            if link.target == OBSERVATION.name:
-                raise InvalidInput(
-                    f"Observations cannot be moved to another {entity.name} from there.",
-                    fix=f"PATCH the Observation's '{entity.name}'.",
-                )
-            for target_id in ids:
-                rows.bump(tx.connection, BY_NAME[link.target], target_id, {column: entity_id})
-                moves.touch_entity(tx, BY_NAME[link.target], target_id)
-        case ByTable(table, _, _) if table == datastream_property.name:
-            for datastream_id in ids:
-                relink_property(tx, datastream_id, entity_id)
-                rows.bump(tx.connection, DATASTREAM, datastream_id, {})
-            moves.touch(tx, ids)
-        case ByTable(table, own, target):
-            tx.connection.execute(
-                insert_or_ignore(tx.connection, tables.BY_NAME[table]),
-                [{own: entity_id, target: target_id} for target_id in ids],
-            )
+def stream_of(draft: Draft) -> tuple[Ref | Draft, bool]:
+    """What an Observation belongs to, and whether that is a MultiDatastream. Errors: InvalidInput for none or both."""
+    given = [(name, draft.links[name]) for name in ("Datastream", "MultiDatastream") if draft.links.get(name)]
+    if len(given) != 1:
+        have = "both a Datastream and a MultiDatastream" if given else "no 'Datastream'"
+        raise InvalidInput(
+            f"The Observation has {have}.", fix='Send "Datastream": {"@iot.id": 1}, or "MultiDatastream".'
+        )
+    [(name, targets)] = given
+    return targets[0], name == "MultiDatastream"
 
 
 def _observation(tx: Tx, draft: Draft, ctx: WriteContext) -> Created:
-    """An Observation of a deep insert, or with an inline FeatureOfInterest."""
-    targets = draft.links.get("Datastream")
-    if not targets:
-        raise InvalidInput("The Observation has no 'Datastream'.", fix='Send "Datastream": {"@iot.id": 1}.')
-    target = targets[0]
+    """An Observation of a deep insert, with an inline FeatureOfInterest, or with links of STAplus."""
+    target, multi = stream_of(draft)
     datastream_id = target.id if isinstance(target, Ref) else create(tx, target, ctx).id
-    check_writable(tx, [datastream_id], ctx)
+    stream_type = MULTI_DATASTREAM if multi else DATASTREAM
+    check_writable(tx, [datastream_id], ctx, stream_type)
     feature_id: int | None = None
     if feature := draft.links.get("FeatureOfInterest"):
         if isinstance(feature[0], Ref):
             feature_id = feature[0].id
         else:
-            system_id = rows.load(tx.connection, DATASTREAM, datastream_id).system_id
+            system_id = rows.load(tx.connection, stream_type, datastream_id).system_id
             feature_id = create(tx, feature[0], ctx, system_id).id
-    row = new_observation(draft, datastream_id, feature_id, tx.now_us)
+    row = new_observation(draft, datastream_id, feature_id, tx.now_us, multi=multi)
     outcome = observations.insert_requests(tx, [([row], False)])[0][0]
     if isinstance(outcome, TwinstackError):
         raise outcome
+    if any(link.many for link in OBSERVATION.links if link.name in draft.links):
+        system_id = rows.load(tx.connection, stream_type, datastream_id).system_id
+        _to_many(tx, draft, outcome, systems.by_id(tx.connection, system_id), ctx)
     return Created(outcome, "created")
 
 
-def new_observation(draft: Draft, datastream_id: int, feature_id: int | None, now_us: int) -> NewObservation:
+def new_observation(
+    draft: Draft, datastream_id: int, feature_id: int | None, now_us: int, *, multi: bool = False
+) -> NewObservation:
     """An Observation's draft as a row; without phenomenonTime it gets the time of arrival."""
     values = draft.values
     start, end = values.get("phenomenonTime") or (now_us, None)
@@ -285,13 +301,13 @@ def new_observation(draft: Draft, datastream_id: int, feature_id: int | None, no
     if valid is not None:
         extra["validTime"] = list(valid)
     return NewObservation(
-        datastream_id, start, values["result"], end, values.get("resultTime"), feature_id, extra or None
+        datastream_id, start, values["result"], end, values.get("resultTime"), feature_id, extra or None, multi=multi
     )
 
 
-def check_writable(tx: Tx, datastream_ids: list[int], ctx: WriteContext) -> None:
-    """Errors: NotFound for a Datastream of a system this context may not write."""
+def check_writable(tx: Tx, datastream_ids: list[int], ctx: WriteContext, stream_type: EntityType | None = None) -> None:
+    """Errors: NotFound for a Datastream of a system this context may not write; `stream_type` None: of either kind."""
     if ctx.system is None and ctx.writable is None:
         return
     for datastream_id in datastream_ids:
-        rows.load_own(tx.connection, DATASTREAM, datastream_id, ctx)
+        rows.load_own(tx.connection, stream_type or rows.stream_type(tx.connection, datastream_id), datastream_id, ctx)

@@ -1,7 +1,8 @@
 """Brings a store's tables to this version.
 
-A new store gets its tables at once and one of this version is left alone, both without alembic: importing it takes as
-long as everything else of the store together, and nearly every start is one of these two.
+A new SQLite store gets its tables at once and one of this version is left alone, both without alembic: importing it
+takes as long as everything else of the store together, and nearly every start is one of these two. On PostgreSQL the
+migrations alone say what there is: partitions, view and functions stand only in them.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import uuid
 import sqlalchemy as sa
 
 from twinstack.core import limits
-from twinstack.sensorthings.store import tables
+from twinstack.sensorthings.store import locks, tables
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision of migrations/versions (a test compares)."""
 
 _VERSION = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
@@ -26,8 +27,10 @@ def migrate(engine: sa.Engine) -> None:
     Errors: SettingsError when the store was written by a newer version.
     """
     with engine.connect().execution_options(immediate=True) as connection, connection.begin():
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(locks.MIGRATION)))
         present = set(sa.inspect(connection).get_table_names())
-        if not present:
+        if not present and connection.dialect.name == "sqlite":
             tables.metadata.create_all(connection)
             _VERSION.create(connection)
             connection.execute(sa.insert(_VERSION), {"version_num": HEAD})

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from twinstack.core import observations, timestamps
-from twinstack.core.errors import InvalidInput, NotFound, TwinstackError
+from twinstack.core.errors import InvalidInput, InvalidResult, NotFound, TwinstackError
 from twinstack.core.names import DEFAULT_SYSTEM
 from twinstack.sensorthings.store import aggregates, features
 from twinstack.sensorthings.store.aggregates import Stream
@@ -64,14 +64,34 @@ def insert_requests(
 def _check(known: dict[int, Stream], row: NewObservation, *, received: bool) -> bytes | TwinstackError:
     """The record's value for the log (empty for a received row), or why the row is refused."""
     stream = known.get(row.datastream_id)
-    if stream is None or (stream.copy and not received):
-        return NotFound(f"There is no Datastream {row.datastream_id}.", fix="Send the id of an existing Datastream.")
+    if stream is None or (stream.copy and not received) or row.multi not in (None, stream.multi):
+        kind = "MultiDatastream" if row.multi else "Datastream"
+        return NotFound(f"There is no {kind} {row.datastream_id}.", fix=f"Send the id of an existing {kind}.")
     try:
-        if stream.system != DEFAULT_SYSTEM:
-            observations.check_result(row.result, stream.observation_type, stream.log_key)
+        check_result(stream, row.result)
         return b"" if received else log_value(stream, row)
     except TwinstackError as error:
         return error
+
+
+def check_result(stream: Stream, result: Any) -> None:
+    """Errors: InvalidResult. The members of a MultiDatastream's result are as many as its observationTypes; what the
+    log's schemas promise of a registered system's results holds for each (null: not measured)."""
+    strict = stream.system != DEFAULT_SYSTEM
+    if stream.multi:
+        types = stream.types
+        if not isinstance(result, list) or len(result) != len(types):
+            raise InvalidResult(
+                f"A result of the MultiDatastream '{stream.log_key}' is an array of {len(types)}.",
+                fix="Send one value for each of its ObservedProperties, in their order.",
+                quantity=stream.log_key,
+            )
+        if strict:
+            for value, kind in zip(result, types, strict=True):
+                if value is not None:
+                    observations.check_result(value, kind, stream.log_key)
+    elif strict:
+        observations.check_result(result, stream.observation_type, stream.log_key)
 
 
 def log_value(stream: Stream, row: NewObservation) -> bytes:
@@ -148,12 +168,12 @@ def _store(
     rows: list[tuple[Any, ...]] = []
     touched: dict[int, Stream] = {}
     pairs: set[tuple[int, int]] = set()
-    records = tx.outgoing.records
+    records, texts_apart = tx.outgoing.records, tx.texts_apart
     for new_id, (row, value) in zip(new_ids, accepted, strict=True):
-        datastream_id, t, given, t_end, result_time, feature_id, more, ts_id = row
-        result, kind, extra = result_columns(given, more)
-        rows.append((new_id, t, result, datastream_id, feature_id, t_end, result_time, kind, extra and dumps(extra)))
+        datastream_id, t, given, t_end, result_time, feature_id, more, ts_id, _ = row
         stream = touched[datastream_id] = known[datastream_id]
+        result, kind, extra = result_columns(given, more, multi=stream.multi, texts_apart=texts_apart)
+        rows.append((new_id, t, result, datastream_id, feature_id, t_end, result_time, kind, extra and dumps(extra)))
         stream.add(new_id, row)
         if feature_id is not None:
             pairs.add((datastream_id, feature_id))

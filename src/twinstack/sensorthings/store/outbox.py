@@ -78,11 +78,14 @@ class Outgoing:
     records: list[LogRecord] = field(default_factory=list)
     meta: list[tuple[str, int]] = field(default_factory=list)
     gone: list[tuple[str, str]] = field(default_factory=list)
+    freed_bytes: dict[int, int] = field(default_factory=dict)
+    """By shard: payloads that the log has. The heads are written last, all of them in one order."""
 
-    def mark(self) -> tuple[int, int, int]:
-        return len(self.records), len(self.meta), len(self.gone)
+    def mark(self) -> tuple[int, int, int, dict[int, int]]:
+        return len(self.records), len(self.meta), len(self.gone), dict(self.freed_bytes)
 
-    def back_to(self, mark: tuple[int, int, int]) -> None:
+    def back_to(self, mark: tuple[int, int, int, dict[int, int]]) -> None:
+        self.freed_bytes = mark[3]
         del self.records[mark[0] :]
         del self.meta[mark[1] :]
         del self.gone[mark[2] :]
@@ -143,7 +146,10 @@ class _Filling:
 _NEXT_SEQ = Prepared(
     sa.update(outbox_head)
     .where(outbox_head.c.shard == sa.bindparam("of_shard"))
-    .values(seq=outbox_head.c.seq + 1, waiting_bytes=outbox_head.c.waiting_bytes + sa.bindparam("more"))
+    .values(
+        seq=outbox_head.c.seq + 1,
+        waiting_bytes=outbox_head.c.waiting_bytes + sa.bindparam("more", type_=sa.BigInteger()),
+    )
     .returning(outbox_head.c.seq)
 )
 
@@ -152,12 +158,24 @@ _INSERT = Prepared(sa.insert(outbox))
 _WAITING = Prepared(sa.select(sa.func.coalesce(sa.func.sum(outbox_head.c.waiting_bytes), 0)))
 
 
+_FREE = Prepared(
+    sa.update(outbox_head)
+    .where(outbox_head.c.shard == sa.bindparam("of_shard"))
+    .values(waiting_bytes=outbox_head.c.waiting_bytes - sa.bindparam("less", type_=sa.BigInteger()))
+)
+
+
 def write(connection: sa.Connection, outgoing: Outgoing) -> None:
-    """Writes what waits, one row per shard, or more of a large commit."""
+    """Writes what waits, one row per shard, or more of a large commit. Heads are locked in the order of shards."""
+    payloads: dict[int, list[bytes]] = {shard: [] for shard in outgoing.freed_bytes}
     for shard, payload in outgoing.payloads():
-        data = pack(payload)
-        ((seq,),) = _NEXT_SEQ.rows(connection, of_shard=shard, more=len(data))
-        _INSERT.run(connection, shard=shard, seq=seq, payload=data)
+        payloads.setdefault(shard, []).append(pack(payload))
+    for shard in sorted(payloads):
+        if less := outgoing.freed_bytes.get(shard):
+            _FREE.run(connection, of_shard=shard, less=less)
+        for data in payloads[shard]:
+            ((seq,),) = _NEXT_SEQ.rows(connection, of_shard=shard, more=len(data))
+            _INSERT.run(connection, shard=shard, seq=seq, payload=data)
 
 
 def waiting_bytes(connection: sa.Connection) -> int:
@@ -175,19 +193,15 @@ def read(connection: sa.Connection, shard: int, after_seq: int, limit: int) -> l
     return [(seq, unpack(payload)) for seq, payload in rows]
 
 
-def delete(connection: sa.Connection, shard: int, upto: int) -> int:
-    """Deletes the rows up to `upto`; returns how many."""
+def delete(connection: sa.Connection, outgoing: Outgoing, shard: int, upto: int) -> int:
+    """Deletes the rows up to `upto`; returns how many. Their bytes are free when `outgoing` is written."""
     where = (outbox.c.shard == shard) & (outbox.c.seq <= upto)
     count, size = connection.execute(
         sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(sa.func.length(outbox.c.payload)), 0)).where(where)
     ).one()
     if count:
         connection.execute(sa.delete(outbox).where(where))
-        connection.execute(
-            sa.update(outbox_head)
-            .where(outbox_head.c.shard == shard)
-            .values(waiting_bytes=outbox_head.c.waiting_bytes - size)
-        )
+        outgoing.freed_bytes[shard] = outgoing.freed_bytes.get(shard, 0) + int(size)
     return int(count)
 
 

@@ -9,7 +9,15 @@ import sqlalchemy as sa
 
 from twinstack.core.errors import Conflict, NotFound, PermissionDenied
 from twinstack.sensorthings import geojson
-from twinstack.sensorthings.model import FEATURE, LOCATION, OBSERVATION, EntityType
+from twinstack.sensorthings.model import (
+    DATASTREAM,
+    FEATURE,
+    LOCATION,
+    MULTI_DATASTREAM,
+    MULTI_DATASTREAM_KIND,
+    OBSERVATION,
+    EntityType,
+)
 from twinstack.sensorthings.store import systems, tables
 from twinstack.sensorthings.store.context import WriteContext
 from twinstack.sensorthings.store.tables import datastream, entity_name, observation
@@ -82,10 +90,7 @@ def check_links(connection: sa.Connection, entity: EntityType, refs: Iterable[Re
     wanted = [ref.id for ref in refs]
     if not wanted:
         return []
-    table = table_of(entity)
-    query = sa.select(table.c.id).where(
-        table.c.id.in_(wanted), table.c.system_id == system_id, table.c.copy_of.is_(None)
-    )
+    query = _linkable(entity, system_id, wanted)
     have = set(connection.execute(query).scalars())
     for wanted_id in wanted:
         if wanted_id not in have:
@@ -93,13 +98,36 @@ def check_links(connection: sa.Connection, entity: EntityType, refs: Iterable[Re
     return list(dict.fromkeys(wanted))
 
 
+def _linkable(entity: EntityType, system_id: int, wanted: list[int]) -> sa.Select[int]:
+    table = table_of(entity)
+    query = sa.select(table.c.id).where(table.c.id.in_(wanted))
+    owner = table
+    if entity is OBSERVATION:
+        owner = datastream
+        query = query.join(datastream, datastream.c.id == observation.c.datastream_id)
+    for column, value in entity.where:
+        query = query.where(table.c[column] == value)
+    return query.where(owner.c.system_id == system_id, owner.c.copy_of.is_(None))
+
+
+def stream_type(connection: sa.Connection, datastream_id: int) -> EntityType:
+    """Datastream or MultiDatastream; the former for an id that nothing has."""
+    kind = connection.execute(sa.select(datastream.c.kind).where(datastream.c.id == datastream_id)).scalar()
+    return MULTI_DATASTREAM if kind == MULTI_DATASTREAM_KIND else DATASTREAM
+
+
 def system_of_ref(connection: sa.Connection, entity: EntityType, ref: Ref) -> int:
     """Errors: NotFound."""
     return int(load(connection, entity, ref.id).system_id)
 
 
+def kind_of(entity: EntityType) -> str:
+    """Under which kind the names of an entity type stand."""
+    return "multi_datastream" if entity is MULTI_DATASTREAM else entity.table
+
+
 def by_name(connection: sa.Connection, entity: EntityType, name: str) -> int | None:
-    query = sa.select(entity_name.c.entity_id).where(entity_name.c.kind == entity.table, entity_name.c.name == name)
+    query = sa.select(entity_name.c.entity_id).where(entity_name.c.kind == kind_of(entity), entity_name.c.name == name)
     return connection.execute(query).scalar_one_or_none()
 
 
@@ -121,12 +149,12 @@ def set_name(tx: Tx, entity: EntityType, entity_id: int, system_name: str, name:
         )
     drop_name(tx.connection, entity, entity_id)
     if is_reserved(system_name, name):
-        tx.connection.execute(sa.insert(entity_name), {"kind": entity.table, "name": name, "entity_id": entity_id})
+        tx.connection.execute(sa.insert(entity_name), {"kind": kind_of(entity), "name": name, "entity_id": entity_id})
 
 
 def drop_name(connection: sa.Connection, entity: EntityType, entity_id: int) -> None:
     connection.execute(
-        sa.delete(entity_name).where(entity_name.c.kind == entity.table, entity_name.c.entity_id == entity_id)
+        sa.delete(entity_name).where(entity_name.c.kind == kind_of(entity), entity_name.c.entity_id == entity_id)
     )
 
 

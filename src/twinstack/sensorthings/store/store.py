@@ -6,7 +6,7 @@ Every write returns a `Write`: `.result()` in a thread, `await` in asyncio; it i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from twinstack.core import limits
 from twinstack.core.errors import InvalidInput, TwinstackError
 from twinstack.core.instances import Instances
 from twinstack.sensorthings import validate
-from twinstack.sensorthings.model import OBSERVATION, EntityType
+from twinstack.sensorthings.model import OBSERVATION, EntityType, Link
 from twinstack.sensorthings.store import (
     apps,
     archiving,
@@ -53,8 +53,8 @@ def now_us() -> int:
 
 
 def open_store(url: str, *, clock: Callable[[], int] = now_us) -> Store:
-    """The store at `url` (`sqlite:/path/to/store.sqlite`). Nothing is read or made yet: call `migrate` once.
-    `clock` gives us since 1970 UTC. Errors: SettingsError."""
+    """The store at `url` (`sqlite:/path/to/store.sqlite`, `postgresql://user:password@host:port/database`). Nothing
+    is read or made yet: call `migrate` once. `clock` gives us since 1970 UTC. Errors: SettingsError."""
     return Store(url, clock)
 
 
@@ -81,6 +81,8 @@ class Store:
     def reader(self) -> Iterator[sa.Connection]:
         """A connection for short reads, all of them of one snapshot. Vendor errors come out mapped."""
         with vendor_errors(), self.engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             yield connection
 
     def close(self) -> None:
@@ -94,23 +96,30 @@ class Store:
             query = sa.select(tables.store_info.c.value).where(tables.store_info.c.key == key)
             return str(connection.execute(query).scalar_one())
 
-    def write(self, work: Callable[[Tx], T], *, emits: bool = True) -> Write[T]:
+    def write(self, work: Callable[[Tx], T], *, emits: bool = True, locks: Iterable[int] | None = None) -> Write[T]:
         """Runs `work` in the writer's transaction, in a savepoint of its own. `emits`: it adds to the outbox, so it
-        is refused (Unavailable) while that is full."""
-        return self._writer.submit(Job(work, emits=emits))
+        is refused (Unavailable) while that is full. `locks`: it only adds Observations to these Datastreams (`locks`
+        says what that is for)."""
+        return self._writer.submit(Job(work, emits=emits, locks=locks))
 
     # --- entities ---------------------------------------------------------------------------------------------------
     def create(
-        self, entity: EntityType, body: Any, ctx: WriteContext, parent: tuple[EntityType, int] | None = None
+        self,
+        entity: EntityType,
+        body: Any,
+        ctx: WriteContext,
+        parent: tuple[EntityType, int] | None = None,
+        via: Link | None = None,
     ) -> Write[Created]:
-        """A new entity with all that is nested in it; `parent` is the entity of the path (`Things(1)/Datastreams`).
+        """A new entity with all that is nested in it; `parent` is the entity of the path (`Things(1)/Datastreams`),
+        `via` its link to the new one, where it has several of that type.
 
         Errors, raised at once: InvalidInput; later: NotFound, Conflict (a reserved name on 1.1; fields `id`, `set`),
         PermissionDenied, Unavailable.
         """
         draft = validate.parse_create(entity, body, ctx.version)
         if parent is not None:
-            draft.links[create.inverse_of(entity, parent[0]).name] = [Ref(parent[1])]
+            create.set_parent(draft, *parent, via)
         if entity is OBSERVATION and (row := self._plain(draft, ctx)) is not None:
             return self._writer.submit(Job(None, [row], finish=_created))
         return self.write(lambda tx: _following(tx, lambda: create.create(tx, draft, ctx)))
@@ -119,12 +128,13 @@ class Store:
         """An Observation that needs nothing but its row, so that it joins the group insert."""
         if ctx.system is not None or ctx.writable is not None:
             return None
-        datastream = draft.links.get("Datastream", [])[:1]
+        target, multi = create.stream_of(draft)
         feature = draft.links.get("FeatureOfInterest", [])[:1]
-        if not datastream or not all(isinstance(target, Ref) for target in datastream + feature):
+        of_staplus = any(targets for name, targets in draft.links.items() if name not in create.OF_ROW)
+        if not isinstance(target, Ref) or not all(isinstance(one, Ref) for one in feature) or of_staplus:
             return None
-        ids = [target.id for target in datastream + feature if isinstance(target, Ref)]
-        return create.new_observation(draft, ids[0], ids[1] if feature else None, self.clock())
+        feature_id = next((one.id for one in feature if isinstance(one, Ref)), None)
+        return create.new_observation(draft, target.id, feature_id, self.clock(), multi=multi)
 
     def update(
         self,
@@ -149,11 +159,18 @@ class Store:
         """Deletes with cascades. Errors: NotFound, PermissionDenied, Stale."""
 
         def work(tx: Tx) -> None:
-            delete.delete(tx, entity, entity_id, ctx, if_match)
+            _following(tx, lambda: delete.delete(tx, entity, entity_id, ctx, if_match))
 
         done = self.write(work)
         if entity is not OBSERVATION:
             done.add_done_callback(lambda write: None if write.exception() else self._sweep())
+        return done
+
+    def change_set(self, work: Callable[[Tx], T]) -> Write[T]:
+        """`work` creates, updates and deletes entities as one (`create.create`, `update.update`, `delete.delete`): all
+        of it is stored or nothing."""
+        done = self.write(lambda tx: _following(tx, lambda: work(tx)))
+        done.add_done_callback(lambda write: None if write.exception() else self._sweep())
         return done
 
     def _sweep(self) -> None:
@@ -180,7 +197,7 @@ class Store:
             raise InvalidInput(f"{len(rows)} rows are too many for one request.", fix="Send them in parts.")
         if ctx is not None and (ctx.system is not None or ctx.writable is not None):
             ids = sorted({row.datastream_id for row in rows})
-            return self.write(lambda tx: _insert_checked(tx, rows, ids, ctx, partial=partial))
+            return self.write(lambda tx: insert_checked(tx, rows, ctx, partial=partial), locks=ids)
         return self._writer.submit(Job(None, rows, partial=partial))
 
     # --- systems and apps -------------------------------------------------------------------------------------------
@@ -335,6 +352,7 @@ class Store:
                 strict=strict,
             ),
             emits=False,
+            locks={row.observation.datastream_id for row in rows},
         )
 
     def outbox_read(self, shard: int, after_seq: int, limit: int) -> list[tuple[int, outbox.Payload]]:
@@ -342,7 +360,7 @@ class Store:
             return outbox.read(connection, shard, after_seq, limit)
 
     def outbox_delete(self, shard: int, upto: int) -> Write[int]:
-        return self.write(lambda tx: outbox.delete(tx.connection, shard, upto), emits=False)
+        return self.write(lambda tx: outbox.delete(tx.connection, tx.outgoing, shard, upto), emits=False, locks=())
 
 
 def _created(outcomes: list[Outcome]) -> Created:
@@ -359,11 +377,10 @@ def _following(tx: Tx, work: Callable[[], T]) -> T:
     return result
 
 
-def _insert_checked(
-    tx: Tx, rows: Sequence[NewObservation], ids: list[int], ctx: WriteContext, *, partial: bool
-) -> list[Outcome]:
+def insert_checked(tx: Tx, rows: Sequence[NewObservation], ctx: WriteContext, *, partial: bool) -> list[Outcome]:
+    """Stores rows of Datastreams that `ctx` may write, within a transaction; otherwise as `insert_observations`."""
     refused: dict[int, TwinstackError] = {}
-    for datastream_id in ids:
+    for datastream_id in sorted({row.datastream_id for row in rows}):
         try:
             create.check_writable(tx, [datastream_id], ctx)
         except TwinstackError as error:

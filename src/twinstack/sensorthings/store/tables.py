@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, LargeBinary, Text, text
 
-from twinstack.sensorthings.store.types import Json, Result
+from twinstack.sensorthings.store.types import Json, Kind, Result
 
 metadata = sa.MetaData(
     naming_convention={
@@ -23,7 +23,7 @@ metadata = sa.MetaData(
 # SQLite: INTEGER PRIMARY KEY is the rowid itself; BIGINT would make a second B-tree.
 _ID = BigInteger().with_variant(Integer(), "sqlite")
 _DOUBLE: sa.types.TypeEngine[float] = sa.Double()
-_CHAR = Text().with_variant(sa.CHAR(1), "postgresql")
+_CHAR = Text().with_variant(Kind(), "postgresql")
 
 
 def _id() -> Column[int]:
@@ -131,6 +131,7 @@ thing = sa.Table(
     Column("description", Text, nullable=False),
     Column("properties", Json),
     *_owned(),
+    _reference("party_id", "party", nullable=True),
 )
 sensor = sa.Table(
     "sensor",
@@ -219,6 +220,8 @@ datastream = sa.Table(
     Column("retention_ms", BigInteger),
     Column("registered_by", Text),
     *_owned(),
+    _reference("party_id", "party", nullable=True),
+    _reference("license_id", "license", nullable=True),
     sa.UniqueConstraint("system_id", "log_key"),
     sa.UniqueConstraint("copy_of", "system_id"),
 )
@@ -228,6 +231,95 @@ datastream_property = sa.Table(
     Column("datastream_id", _ID, ForeignKey("datastream.id"), primary_key=True),
     Column("rank", Integer, primary_key=True),
     Column("observed_property_id", _ID, ForeignKey("observed_property.id"), nullable=False, index=True),
+)
+# STAplus. No foreign keys to Observations: their table has none, and a deletion settles these links itself.
+party = sa.Table(
+    "party",
+    metadata,
+    _id(),
+    Column("role", Text, nullable=False),
+    Column("description", Text),
+    Column("display_name", Text),
+    Column("auth_id", Text),
+    *_owned(),
+)
+license_ = sa.Table(
+    "license",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False),
+    Column("definition", Text, nullable=False),
+    Column("description", Text),
+    Column("logo", Text),
+    Column("attribution_text", Text),
+    *_owned(),
+)
+campaign = sa.Table(
+    "campaign",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("classification", Text),
+    Column("terms_of_use", Text, nullable=False),
+    Column("privacy_policy", Text),
+    Column("creation_time", BigInteger, nullable=False),
+    Column("start_time", BigInteger),
+    Column("end_time", BigInteger),
+    Column("url", Text),
+    Column("properties", Json),
+    _reference("party_id", "party", nullable=True),
+    _reference("license_id", "license", nullable=True),
+    *_owned(),
+)
+observation_group = sa.Table(
+    "observation_group",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("purpose", Text),
+    Column("creation_time", BigInteger, nullable=False),
+    Column("end_time", BigInteger),
+    Column("terms_of_use", Text),
+    Column("privacy_policy", Text),
+    Column("data_quality", Json),
+    Column("properties", Json),
+    _reference("party_id", "party", nullable=True),
+    _reference("license_id", "license", nullable=True),
+    *_owned(),
+)
+relation = sa.Table(
+    "relation",
+    metadata,
+    _id(),
+    Column("role", Text, nullable=False),
+    Column("description", Text),
+    Column("external_resource", Text),
+    Column("properties", Json),
+    Column("subject_id", BigInteger, nullable=False, index=True),
+    Column("object_id", BigInteger, index=True),
+    *_owned(),
+)
+
+
+def _pair(name: str, first: str, second: str) -> sa.Table:
+    return sa.Table(
+        name,
+        metadata,
+        Column(f"{first}_id", _ID, ForeignKey(f"{first}.id"), primary_key=True),
+        Column(f"{second}_id", _ID, ForeignKey(f"{second}.id"), primary_key=True, index=True),
+    )
+
+
+campaign_datastream = _pair("campaign_datastream", "campaign", "datastream")
+campaign_observation_group = _pair("campaign_observation_group", "campaign", "observation_group")
+group_relation = _pair("group_relation", "observation_group", "relation")
+group_observation = sa.Table(
+    "group_observation",
+    metadata,
+    Column("observation_group_id", _ID, ForeignKey("observation_group.id"), primary_key=True),
+    Column("observation_id", BigInteger, primary_key=True, index=True),
 )
 entity_name = sa.Table(
     "entity_name",

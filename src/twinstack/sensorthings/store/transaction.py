@@ -5,39 +5,55 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from twinstack.core import limits
+from twinstack.sensorthings.store import chunks
 from twinstack.sensorthings.store.outbox import Outgoing
 from twinstack.sensorthings.store.tables import id_block
 
 OBSERVATION = "observation"
 
 
-def insert_or_ignore(connection: sa.Connection, table: sa.Table) -> sa.Insert:
-    """`INSERT ... ON CONFLICT DO NOTHING` of this database."""
+def dialect_insert(connection: sa.Connection, table: sa.Table) -> Any:
+    """An INSERT that knows ON CONFLICT, of this database."""
     if connection.dialect.name == "postgresql":
         from sqlalchemy.dialects import postgresql  # brings three drivers: not where SQLite is used
 
-        return postgresql.insert(table).on_conflict_do_nothing()
-    return sqlite.insert(table).on_conflict_do_nothing()
+        return postgresql.insert(table)
+    return sqlite.insert(table)
+
+
+def insert_or_ignore(connection: sa.Connection, table: sa.Table) -> sa.Insert:
+    """`INSERT ... ON CONFLICT DO NOTHING` of this database."""
+    statement: sa.Insert = dialect_insert(connection, table).on_conflict_do_nothing()
+    return statement
 
 
 def take_ids(connection: sa.Connection, name: str, n: int = 1) -> int:
     """The first of `n` new ids of a table: from 1, never used before."""
-    statement = (
-        sa.update(id_block)
-        .where(id_block.c.name == name)
-        .values(next_id=id_block.c.next_id + n)
-        .returning(id_block.c.next_id)
-    )
-    after = connection.execute(statement).scalar_one_or_none()
-    if after is None:
-        connection.execute(sa.insert(id_block), {"name": name, "next_id": 1 + n})
-        after = 1 + n
-    return int(after) - n
+    values = {"name": name, "next_id": 1 + n}
+    statement = dialect_insert(connection, id_block).values(values)
+    taken = statement.on_conflict_do_update(index_elements=["name"], set_={"next_id": id_block.c.next_id + n})
+    return int(connection.execute(taken.returning(id_block.c.next_id)).scalar_one()) - n
+
+
+def take_observation_ids(connection: sa.Connection, n: int) -> int:
+    """The first of `n` new ids of Observations; on PostgreSQL they have their partitions then.
+
+    There a short transaction of its own reserves them, so that no writer waits for another's commit. It need not
+    reach the disk before the commit that uses the ids does, which comes later in the same write-ahead log.
+    """
+    if connection.dialect.name != "postgresql":
+        return take_ids(connection, OBSERVATION, n)
+    with connection.engine.begin() as own:
+        own.exec_driver_sql("SET LOCAL synchronous_commit = off")
+        first = take_ids(own, OBSERVATION, n)
+        chunks.ensure(own, first + n)
+    return first
 
 
 class ObservationIds:
@@ -55,7 +71,7 @@ class ObservationIds:
         self._next += len(ids)
         if missing:
             size = max(limits.ID_BLOCK, missing)
-            self._next = take_ids(connection, OBSERVATION, size)
+            self._next = take_observation_ids(connection, size)
             self._end = self._next + size
             ids.extend(range(self._next, self._next + missing))
             self._next += missing
@@ -73,6 +89,11 @@ class Tx:
     now_us: int
     observation_ids: ObservationIds
     outgoing: Outgoing = field(default_factory=Outgoing)
+
+    @property
+    def texts_apart(self) -> bool:
+        """PostgreSQL's column `result` holds numbers only (`values.result_columns`)."""
+        return self.connection.dialect.name == "postgresql"
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:

@@ -35,6 +35,15 @@ class Json(sa.types.TypeDecorator[Any]):
         return json.loads(value) if isinstance(value, str) and dialect.name != "postgresql" else value
 
 
+class Kind(sa.types.UserDefinedType[str]):
+    """`observation.kind`, one letter: PostgreSQL's one-byte type, a text on SQLite."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **kw: Any) -> str:
+        return '"char"'
+
+
 class Result(sa.types.UserDefinedType[Any]):
     """`observation.result`: a double on PostgreSQL; on SQLite no type, so that int, float and text keep theirs."""
 

@@ -11,6 +11,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from twinstack.core.errors import SettingsError
+from twinstack.sensorthings.store import tables
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -30,6 +31,25 @@ def upgrade(connection: sa.Connection) -> None:
         )
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+    if connection.dialect.name == "postgresql":
+        _order_by_code_point(connection)
+
+
+_OTHER_COLLATIONS = """
+SELECT c.relname, a.attname
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_collation o ON o.oid = a.attcollation
+WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') AND a.attnum > 0
+  AND NOT a.attisdropped AND a.atttypid = 'text'::regtype AND o.collname <> 'C'
+"""
+
+
+def _order_by_code_point(connection: sa.Connection) -> None:
+    """Every text column compares by code point, whatever the database's collation is: as the standard says, and as
+    SQLite does. Here and not in each migration, so that none forgets it."""
+    quote = connection.dialect.identifier_preparer.quote
+    for table, column in connection.exec_driver_sql(_OTHER_COLLATIONS).all():
+        if table in tables.BY_NAME:
+            connection.exec_driver_sql(f'ALTER TABLE {quote(table)} ALTER {quote(column)} TYPE text COLLATE "C"')
 
 
 def alembic_config() -> Config:

@@ -12,12 +12,16 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 EXACT_MAX = 2**53
+MULTI = "m"
+"""`kind` of a MultiDatastream's Observation: its array sits in `extra.result`, as with `j`. The row itself so tells
+which link it has, without a look at its Datastream."""
 OBSERVATION_COLUMNS = ("t", "t_end", "result", "kind", "result_time", "datastream_id", "feature_id", "extra")
 
 
 class NewObservation(NamedTuple):
     """One Observation to store. Times in us since 1970 UTC; `extra` holds `parameters`, `resultQuality` and
-    `validTime` ([start, end or None]). `feature_id` None: the one generated from the Thing's Location."""
+    `validTime` ([start, end or None]). `feature_id` None: the one generated from the Thing's Location.
+    `multi`: the caller means a MultiDatastream (True), a Datastream (False), or whichever has the id (None)."""
 
     datastream_id: int
     t: int
@@ -27,10 +31,16 @@ class NewObservation(NamedTuple):
     feature_id: int | None = None
     extra: dict[str, Any] | None = None
     ts_id: str | None = None
+    multi: bool | None = None
 
 
-def result_columns(value: Any, extra: dict[str, Any] | None) -> tuple[Any, str | None, dict[str, Any] | None]:
-    """`(result, kind, extra)` of a JSON value."""
+def result_columns(
+    value: Any, extra: dict[str, Any] | None, *, multi: bool = False, texts_apart: bool = False
+) -> tuple[Any, str | None, dict[str, Any] | None]:
+    """`(result, kind, extra)` of a JSON value; `multi`: of a MultiDatastream's Observation; `texts_apart`: the column
+    holds numbers only."""
+    if multi:
+        return None, MULTI, {**(extra or {}), "result": value}
     if type(value) is float:
         return value, None, extra
     if value is None:
@@ -42,7 +52,7 @@ def result_columns(value: Any, extra: dict[str, Any] | None) -> tuple[Any, str |
             return value, "i", extra
         return _double(value), "j", {**(extra or {}), "result": value}
     if isinstance(value, str):
-        return value, "s", extra
+        return (None, "s", {**(extra or {}), "result": value}) if texts_apart else (value, "s", extra)
     return None, "j", {**(extra or {}), "result": value}
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -20,8 +20,8 @@ import sqlalchemy as sa
 from twinstack.core import limits
 from twinstack.core.errors import QueueFull, TwinstackError, Unavailable
 from twinstack.core.failpoints import hit
-from twinstack.sensorthings.store import observations, outbox
-from twinstack.sensorthings.store.errors import mapped
+from twinstack.sensorthings.store import locks, observations, outbox
+from twinstack.sensorthings.store.errors import is_deadlock, mapped
 from twinstack.sensorthings.store.transaction import ObservationIds, Tx
 from twinstack.sensorthings.store.values import NewObservation
 
@@ -44,6 +44,8 @@ class Job:
     rows: Sequence[NewObservation] = ()
     partial: bool = False
     emits: bool = True
+    locks: Iterable[int] | None = None
+    """Datastreams whose Observations `work` adds to; None: it writes entities, so no other process writes beside it."""
     finish: Callable[[list[observations.Outcome]], Any] | None = None
     """Makes the outcome of `rows` for the caller; without it the list of ids and errors."""
     done: Write[Any] = field(default_factory=Write)
@@ -116,11 +118,16 @@ class Writer:
             for job in group:
                 _resolve(job)
 
-    def _settle(self, group: list[Job]) -> None:
+    def _settle(self, group: list[Job], attempt: int = 1) -> None:
         """Commits the group; every job has its outcome or its error afterwards."""
         try:
             self._commit(group)
         except BaseException as error:
+            if is_deadlock(error) and attempt < limits.STORE_ATTEMPTS_MAX:
+                for job in group:
+                    job.failed = job.outcome = None
+                self._settle(group, attempt + 1)
+                return
             # What the checks did not foresee is one job's fault: find it, keep the others.
             if len(group) > 1 and isinstance(error, sa.exc.IntegrityError | sa.exc.DataError | OverflowError):
                 for job in group:
@@ -156,6 +163,7 @@ class Writer:
             if self._connection is None:
                 self._connection = self._engine.connect().execution_options(immediate=True)
             with self._connection.begin() as transaction:
+                locks.take(self._connection, _locks(group))
                 tx = Tx(self._connection, self._clock(), self._ids)
                 self._refuse_when_full(tx, group)
                 for part in _parts([job for job in group if job.failed is None]):
@@ -185,6 +193,19 @@ class Writer:
                     fix="Repeat it when the log answers again.",
                     retry_after_s=5,
                 )
+
+
+def _locks(group: list[Job]) -> set[int] | None:
+    """The Datastreams of all Observations of the group; None when something else is written."""
+    wanted: set[int] = set()
+    for job in group:
+        if job.work is None:
+            wanted.update([row.datastream_id for row in job.rows])
+        elif job.locks is None:
+            return None
+        else:
+            wanted.update(job.locks)
+    return wanted
 
 
 def _parts(group: list[Job]) -> list[list[Job]]:

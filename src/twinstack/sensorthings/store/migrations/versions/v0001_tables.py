@@ -14,6 +14,18 @@ branch_labels = None
 depends_on = None
 
 
+_OBSERVATION_TS = """
+CREATE VIEW observation_ts AS
+SELECT id, datastream_id, feature_id,
+       to_timestamp(greatest(t, -62135596800000000) / 1e6) AS phenomenon_time,
+       to_timestamp(greatest(t_end, -62135596800000000) / 1e6) AS phenomenon_time_end,
+       to_timestamp(greatest(result_time, -62135596800000000) / 1e6) AS result_time,
+       result, kind, extra
+FROM observation
+"""
+"""For Grafana and everybody who writes SQL: the history with timestamps (from year 1 on)."""
+
+
 def upgrade() -> None:
     """Tables in the order of their references."""
     _archive_dead()
@@ -43,6 +55,8 @@ def upgrade() -> None:
     _app_source()
     _datastream_property()
     _historical_location_location()
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(_OBSERVATION_TS)
 
 
 def _archive_dead() -> None:
@@ -180,9 +194,10 @@ def _observation() -> None:
         sa.Column("feature_id", sa.Integer(), nullable=True),
         sa.Column("t_end", sa.BigInteger(), nullable=True),
         sa.Column("result_time", sa.BigInteger(), nullable=True),
-        sa.Column("kind", sa.Text().with_variant(sa.CHAR(length=1), "postgresql"), nullable=True),
+        sa.Column("kind", sa.Text().with_variant(store_types.Kind(), "postgresql"), nullable=True),
         sa.Column("extra", store_types.Json(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_observation")),
+        postgresql_partition_by="RANGE (id)",
     )
     op.create_index("ix_observation_datastream_id_t", "observation", ["datastream_id", "t"], unique=False)
     op.create_index("ix_observation_t", "observation", ["t"], unique=False)
@@ -519,6 +534,8 @@ def _historical_location_location() -> None:
 
 
 def downgrade() -> None:
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP VIEW observation_ts")
     op.drop_index(op.f("ix_historical_location_location_location_id"), table_name="historical_location_location")
     op.drop_table("historical_location_location")
     op.drop_index(op.f("ix_datastream_property_observed_property_id"), table_name="datastream_property")
