@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from services.cli_shapes import check
 from services.kafka import running_kafka
 from twinstack.core.errors import Conflict, NotFound, SettingsError, StorageFull, Unreachable
 from twinstack.log.kafka import install, node, process
@@ -34,11 +35,21 @@ def test_a_cluster_is_started_tested_found_and_stopped(tmp_path: Path) -> None:
             node.start(3, tmp_path)
         with pytest.raises(Conflict, match=str(cluster.nodes[0].address.port)):
             node.start(1, tmp_path / "other", [cluster.nodes[0].address.port])
-        assert node.stop(tmp_path) == 1
+        assert_printed_shapes(tmp_path)
         assert not cluster.running
         assert node.stop(tmp_path) == 0
         with pytest.raises(Unreachable):
             node.test(tmp_path)
+
+
+def assert_printed_shapes(folder: Path) -> None:
+    """Of the commands, at a cluster that runs; the last one stops it."""
+    for name in ("install", "start", "status", "test", "stop"):
+        command = [sys.executable, "-m", "twinstack.cli.main", "kafka", name, "--json"]
+        command += [] if name == "install" else ["--dir", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        assert check(f"kafka {name}", done.stdout)
 
 
 def assert_groups_of_a_new_cluster_are_asked_safely(bootstrap: str) -> None:

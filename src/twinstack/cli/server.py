@@ -168,6 +168,14 @@ def logs(
     as_json: Json = False,
 ) -> None:
     """Show what clients and apps say: states, errors and their own lines."""
+    try:
+        _show_logs(system, server, data, follow=follow, as_json=as_json)
+    except KeyboardInterrupt:  # the way to end what has no end, at whatever step it comes
+        if not follow:
+            raise
+
+
+def _show_logs(system: str | None, server: str | None, data: Path | None, *, follow: bool, as_json: bool) -> None:
     from twinstack.log.seam import EARLIEST, TopicPartition
 
     topic = parse_system(system, allow_reserved=True).topic("log") if system is not None else None
@@ -191,8 +199,6 @@ def logs(
                 for _, topic, value in sorted(rows, key=lambda row: row[0]):
                     _print(topic, value, as_json)
                 waiting = {tp: end for tp, end in waiting.items() if (consumer.position(tp) or 0) < end and batches}
-        except KeyboardInterrupt:
-            return
         finally:
             consumer.close()
 
