@@ -21,6 +21,7 @@ from twinstack.core.errors import TwinstackError, Unavailable
 from twinstack.core.failpoints import hit
 from twinstack.core.names import DEFAULT_SYSTEM
 from twinstack.core.observations import check_result
+from twinstack.sensorthings.model import DATASTREAM_KIND
 from twinstack.sensorthings.store import outbox
 from twinstack.sensorthings.store.aggregates import Stream
 from twinstack.sensorthings.store.errors import message, of_sqlstate
@@ -56,7 +57,7 @@ _c = datastream.c
 _LOAD = (
     sa.select(_c.id, _c.version, _c.system_id, system.c.name, _c.log_key, _c.observation_type)
     .join(system, system.c.id == _c.system_id)
-    .where(_c.id.in_(sa.bindparam("wanted", expanding=True)), _c.copy_of.is_(None))
+    .where(_c.id.in_(sa.bindparam("wanted", expanding=True)), _c.copy_of.is_(None), _c.kind == DATASTREAM_KIND)
 )
 
 
@@ -103,6 +104,8 @@ class FastPath:
     def write(self, requests: Sequence[Sequence[NewObservation]]) -> list[list[int]]:
         """Stores all rows and returns their ids per request. Errors: NotPlain; Unavailable, StorageFull, TimedOut."""
         rows = [row for request in requests for row in request]
+        if any(row.multi for row in rows):
+            raise NotPlain
         known = self._known({row.datastream_id for row in rows})
         outgoing = Outgoing()
         try:
@@ -140,7 +143,7 @@ class FastPath:
             with self._engine.connect() as connection:
                 for row in connection.execute(_LOAD, {"wanted": missing}):
                     # Aggregates are the function's business here.
-                    stream = Stream(*row[:1], *row[2:], False, 0, None, None, None, None, None, None)
+                    stream = Stream(*row[:1], *row[2:], False, None, 0, None, None, None, None, None, None)
                     self._streams[stream.id] = (row[1], stream)
         if not wanted <= self._streams.keys():
             raise NotPlain
