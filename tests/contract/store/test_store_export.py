@@ -114,10 +114,7 @@ def second(request, tmp_path, clock, store_url):
         url, drop = f"sqlite:{tmp_path / 'second.sqlite'}", None
     else:
         server = request.getfixturevalue("postgres_server")
-        drop = server.create(request.getfixturevalue("postgres_template"))
-        server.run(
-            "UPDATE store_info SET value = 'another store' WHERE key = 'uuid'", drop
-        )  # the template's copies are one
+        drop = server.create()
         url = server.url(drop)
     store = open_store(url, clock=clock)
     store.migrate()
