@@ -143,7 +143,13 @@ class OtherServer:
     def _id(self, text: str) -> Any:
         return text[1:-1].replace("''", "'") if text.startswith("'") else int(text)
 
+    def _check_expand(self, name: str, text: str) -> None:
+        for target in re.sub(r"\(.*?\)", "", text).split(","):
+            if target and target not in SETS[name][1]:
+                raise Refuse(f"{name} have no {target}")
+
     def _page(self, name: str, ids: list[Any], options: dict[str, str], rest: str) -> dict[str, Any]:
+        self._check_expand(name, options.get("$expand", ""))
         if condition := options.get("$filter"):
             ids = self._filtered(name, ids, condition)
         if "$orderby" in options:

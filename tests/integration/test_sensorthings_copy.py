@@ -253,6 +253,12 @@ def test_the_command_killed_and_repeated_and_our_own_server_as_source(tmp_path):
             ],
         }
         on.post("/v1.1/Things", thing)
+        seen = [{"@iot.id": one["@iot.id"]} for one in on.get("/v1.1/Observations?$top=2&$orderby=id")["value"]]
+        common = {"description": "-", "creationTime": "2026-03-01T00:00:00Z", "termsOfUse": "-"}
+        party = on.post("/v1.1/Parties", {"role": "individual", "displayName": "Sue"})
+        on.call("PATCH", "/v1.1/Things(2)", json={"Party": {"@iot.id": party["@iot.id"]}})
+        relation = {"role": "sameAs", "Subject": seen[0], "Object": seen[1]}
+        on.post("/v1.1/ObservationGroups", {"name": "g", "Observations": seen, "Relations": [relation], **common})
         path = tmp_path / "to.sqlite"
         arguments = ("sensorthings", "copy", f"{on.url}/v1.1", "--store", f"sqlite:{path}", "--json")
         refused = run(*arguments)
@@ -272,5 +278,10 @@ def test_the_command_killed_and_repeated_and_our_own_server_as_source(tmp_path):
         assert len(table(store, "thing")) == 2
         assert len(table(store, "historical_location")) == 1
         assert len(table(store, "feature")) == 1
+        first, second = (row["id"] for row in table(store, "observation")[:2])
+        assert [row["observation_id"] for row in table(store, "group_observation")] == [first, second]
+        assert [(row["subject_id"], row["object_id"]) for row in table(store, "relation")] == [(first, second)]
+        assert len(table(store, "group_relation")) == 1
+        assert [row["party_id"] for row in table(store, "thing")] == [None, 1]
     finally:
         store.close()

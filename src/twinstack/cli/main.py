@@ -25,6 +25,7 @@ from twinstack.cli import (
     sensorthings,
     server,
     settings,
+    setup,
     store,
     system,
     topics,
@@ -49,6 +50,7 @@ root = typer.Typer(
 for part in (server, demo, settings, topics, doctor, store, transfer):
     part.add_to(root)
 root.add_typer(kafka.group, name="kafka")
+setup.add_to(topics.setup_group)
 root.add_typer(system.group, name="system")
 root.add_typer(app_commands.group, name="app")
 root.add_typer(retention.group, name="retention")
@@ -94,6 +96,11 @@ def run(arguments: Sequence[str]) -> int:
 
 def _usage(error: Any) -> TwinstackError:
     path = error.ctx.command_path if getattr(error, "ctx", None) else "twinstack"
+    if path == "twinstack app run" and "extra argument" in error.format_message():
+        return InvalidInput(
+            "The text of the app reached the command in pieces.",
+            fix='Put it in quotes of the shell: --filter-logic "SELECT * FROM * WHERE result < 4;"',
+        )
     return InvalidInput(error.format_message(), fix=f"`{path} --help` shows how.")
 
 

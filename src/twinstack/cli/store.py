@@ -33,18 +33,21 @@ def migrate(
     as_json: Json = False,
 ) -> None:
     """Bring the tables of a store to this version. The server does it at each start."""
+    from twinstack.core.settings import without_password
+
     with open_file(store, data) as opened:
+        shown = without_password(opened.url)
         before, target = opened.revision()
         if before != target and not check:
             refuse_while_running(store, data)
             opened.migrate()
         now = before if check else target
     if as_json:
-        emit_json({"store": _shown(opened.url), "from": before, "to": target, "up_to_date": now == target})
+        emit_json({"store": shown, "from": before, "to": target, "up_to_date": now == target})
     elif before == target:
-        emit_lines(f"{_shown(opened.url)} is at revision {target}, nothing to do")
+        emit_lines(f"{shown} is at revision {target}, nothing to do")
     else:
-        emit_lines(f"{_shown(opened.url)}: from revision {before or '-'} to {target}{' is missing' if check else ''}")
+        emit_lines(f"{shown}: from revision {before or '-'} to {target}{' is missing' if check else ''}")
     if now != target:
         raise CheckFailed(f"The store is at revision {before or '-'}, not {target}.", fix="Run `twinstack migrate`.")
 
@@ -99,9 +102,3 @@ def refuse_while_running(url: str | None, data: Path | None) -> None:
         raise Conflict(
             f"A server runs on this store ({running.url}).", fix=f"Stop it first: twinstack down --data {folder}"
         )
-
-
-def _shown(url: str) -> str:
-    """Without the password of a database."""
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}" if separator and "@" in rest else url

@@ -23,6 +23,7 @@ from twinstack.core.errors import SettingsError
 
 ENV_PREFIX = "TWINSTACK_"
 CONFIG_ENV = "TWINSTACK_CONFIG"
+STORE_ENV = "TWINSTACK_STORE"
 FILE_NAME = "twinstack.toml"
 EMBEDDED = "embedded"
 
@@ -48,7 +49,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     )
     data: Annotated[Path, Meta(description="folder of log, store, settings file and logs")] = Path("twinstack-data")
     log: Annotated[str, Meta(description="embedded, or the Kafka brokers host:port[,host:port]")] = EMBEDDED
-    store: Annotated[str, Meta(description="URL of the store; empty = SQLite in the data folder")] = ""
+    store: Annotated[
+        str, Meta(description="URL of the store (postgresql://...); empty = SQLite in the data folder")
+    ] = ""
     server: Annotated[str, Meta(description="URL of the server that commands speak with; empty = the folder's")] = ""
     fsync: Annotated[Literal["normal", "full"], Meta(description="normal survives kill -9, full also a power loss")] = (
         "normal"
@@ -142,7 +145,20 @@ def describe(name: str) -> str:
 def _value(settings: Settings, name: str, origin: str, place: str) -> Value:
     value = getattr(settings, name)
     shown = str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+    if name == "store":
+        shown = without_password(value)
     return Value(name, shown, origin, place, describe(name))
+
+
+def without_password(url: str) -> str:
+    """A URL as it may be shown."""
+    if "://" not in url:
+        return url
+    scheme, rest = url.split("://", 1)
+    credentials, at, place = rest.rpartition("@")
+    user, colon, _ = credentials.partition(":")
+    shown = f"{scheme}://{user}{':***' if colon else ''}{at}{place}"
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", shown)
 
 
 def _file_path(flags: Mapping[str, Any], env: Mapping[str, str], environ: Mapping[str, str]) -> Path | None:

@@ -5,7 +5,7 @@ import json
 
 import pytest
 import sqlalchemy as sa
-from store_bodies import CAR, STATION, location, rows, whole
+from store_bodies import CAR, STATION, location, observed_property, rows, sensor, thing, whole
 
 from twinstack.core.errors import Conflict, InvalidInput, UnknownSystem
 from twinstack.core.instances import load_instances
@@ -19,7 +19,18 @@ from twinstack.sensorthings.transfer.importing import load
 T0 = 1_767_225_600_000_000
 RESULTS = [1, 1.0, 2.5, "5", "text", True, None, 2**53 + 1, {"a": [1, {}]}, [1, "x"], -0.5]
 ENTITIES = ("thing", "sensor", "observed_property", "location", "feature", "historical_location", "datastream")
-LINKS = ("thing_location", "historical_location_location", "datastream_property", "entity_name", "datastream_feature")
+PLUS = ("party", "license", "campaign", "observation_group", "relation")
+LINKS = (
+    "thing_location",
+    "historical_location_location",
+    "datastream_property",
+    "entity_name",
+    "datastream_feature",
+    "campaign_datastream",
+    "campaign_observation_group",
+    "group_relation",
+    "group_observation",
+)
 
 
 def instances():
@@ -37,6 +48,33 @@ def instances():
         "Sensors": {"gps": {"name": "GPS", "description": "-", "encodingType": "text/html", "metadata": "-"}},
         "Datastreams": {"speed": stream, "other": {**stream, "name": "Other"}},
     }
+
+
+def staplus(store, lab):
+    """A MultiDatastream, and everything of STAplus with its links to Observations."""
+
+    def make(entity, **body):
+        return {"@iot.id": store.create(BY_NAME[entity], body, lab).result().id}
+
+    party = make("Party", role="individual", displayName="Sue")
+    licence = make("License", name="CC BY", definition="https://example.org/by")
+    wind = {
+        "name": "wind",
+        "description": "-",
+        "multiObservationDataTypes": ["OM_Measurement", "OM_CategoryObservation"],
+        "unitOfMeasurements": [{}, {}],
+        "Sensor": sensor("vane"),
+        "ObservedProperties": [observed_property("speed"), observed_property("direction")],
+        "Party": party,
+        "License": licence,
+    }
+    make("Thing", **thing("mast", Locations=[location()], MultiDatastreams=[wind], Party=party))
+    stream = {"@iot.id": rows(store, tables.datastream, name="wind")[0]["id"]}
+    seen = [make("Observation", result=[i / 2, "N"], MultiDatastream=stream) for i in range(3)]
+    common = {"description": "-", "creationTime": "2026-03-01T00:00:00Z", "termsOfUse": "-", "Party": party}
+    campaign = make("Campaign", name="spring", License=licence, MultiDatastreams=[stream], **common)
+    group = make("ObservationGroup", name="g", Observations=seen[:2], Campaigns=[campaign], **common)
+    make("Relation", role="sameAs", Subject=seen[0], Object=seen[2], ObservationGroups=[group])
 
 
 @pytest.fixture
@@ -58,6 +96,7 @@ def filled(store, lab):
     store.insert_observations([NewObservation(stream, T0 + 99, 3.0, extra=extra)]).result()
     there = rows(store, tables.location)[-1]["id"]
     store.update(BY_NAME["Thing"], free, {"Locations": [{"@iot.id": there}]}, lab).result()
+    staplus(store, lab)
     letter = DeadLetter(RawRecord(3, 1, b"k", b"\x00\xff", [("h", b"v")]), "poison", "no JSON")
     copied = rows(store, tables.datastream, copy_of=speed)[0]["id"]
     raw = RawRecord(4, 1, b"k", b"{}")
@@ -68,11 +107,21 @@ def filled(store, lab):
 
 
 @pytest.fixture
-def second(tmp_path, clock, store_url):
-    store = open_store(f"sqlite:{tmp_path / 'second.sqlite'}", clock=clock)
+def second(request, tmp_path, clock, store_url):
+    """An empty store on the same database, or on the one that a test names."""
+    kind = getattr(request, "param", "sqlite" if store_url.startswith("sqlite") else "postgresql")
+    if kind == "sqlite":
+        url, drop = f"sqlite:{tmp_path / 'second.sqlite'}", None
+    else:
+        server = request.getfixturevalue("postgres_server")
+        drop = server.create()
+        url = server.url(drop)
+    store = open_store(url, clock=clock)
     store.migrate()
     yield store
     store.close()
+    if drop is not None:
+        server.drop(drop)
 
 
 def written(store, **options):
@@ -85,11 +134,12 @@ def history(store):
     found = []
     for row in rows(store, tables.observation):
         result = result_value(row["result"], row["kind"], row["extra"])
-        found.append({**row, "result": (type(result).__name__, result), "kind": None})
+        extra = {k: v for k, v in (row["extra"] or {}).items() if k != "result"} or None
+        found.append({**row, "result": (type(result).__name__, result), "kind": None, "extra": extra})
     return found
 
 
-def content(store, names=(*ENTITIES, *LINKS, "datastream_stat")):
+def content(store, names=(*ENTITIES, *PLUS, *LINKS, "datastream_stat")):
     return {name: rows(store, tables.BY_NAME[name]) for name in names}
 
 
@@ -99,13 +149,29 @@ def test_an_empty_store_becomes_the_same_with_the_same_ids(filled, second):
     assert imported.complete
     assert content(second) == content(filled)
     assert history(second) == history(filled)
-    assert imported.stored["observation"] == counts["observation"] == 58
+    assert imported.stored["observation"] == counts["observation"] == 61
     assert imported.present == {}
     # new ids come behind the old ones
     new = second.create(BY_NAME["Thing"], {"name": "n", "description": "-"}, WriteContext(lab=True)).result().id
     assert new > max(row["id"] for row in rows(filled, tables.thing))
     stream = rows(second, tables.datastream)[0]["id"]
     (number,) = second.insert_observations([NewObservation(stream, T0, 1.0)]).result()
+    assert number > max(row["id"] for row in rows(filled, tables.observation))
+
+
+OTHER = [
+    pytest.param("sqlite", "postgresql", marks=pytest.mark.postgres),
+    pytest.param("postgresql", "sqlite", marks=pytest.mark.postgres),
+]
+
+
+@pytest.mark.parametrize(("store_url", "second"), OTHER, indirect=True)
+def test_a_store_moves_from_one_database_to_the_other(filled, second):
+    load(second, io.BytesIO(written(filled, move=True)[0]), move=True)
+    assert content(second) == content(filled)
+    assert history(second) == history(filled)
+    stream = rows(second, tables.datastream)[0]["id"]
+    number = second.insert_observations([NewObservation(stream, T0, 1.0)]).result()[0]
     assert number > max(row["id"] for row in rows(filled, tables.observation))
 
 
@@ -118,7 +184,7 @@ def test_repeating_an_import_stores_nothing(filled, second):
     other_export, _ = written(filled)
     third = load(second, io.BytesIO(other_export))
     assert third.stored == {}
-    assert third.present["observation"] == 58
+    assert third.present["observation"] == 61
     assert (content(second), history(second)) == before
 
 
@@ -138,7 +204,7 @@ def test_a_filled_store_maps_ids(filled, second, lab):
     mine = rows(second, tables.datastream)[0]["id"]
     second.insert_observations([NewObservation(mine, T0, 1.0)] * 3).result()
     imported = load(second, io.BytesIO(written(filled)[0]))
-    assert imported.stored["observation"] == 58
+    assert imported.stored["observation"] == 61
     by_key = {(r["log_key"], r["copy_of"] is None): r["id"] for r in rows(filled, tables.datastream)}
     own = {(r["log_key"], r["copy_of"] is None): r["id"] for r in rows(second, tables.datastream)}
     assert own.keys() >= by_key.keys()
@@ -218,6 +284,7 @@ def test_without_move_no_key_leaves_the_store(filled):
         load(filled, io.BytesIO(data))
 
 
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)  # the file is read the same way everywhere
 @pytest.mark.parametrize("keep", [0.3, 0.7, 0.999])
 def test_a_file_that_is_cut_off_goes_on_when_it_is_whole(filled, second, keep):
     data, _ = written(filled)
@@ -229,6 +296,7 @@ def test_a_file_that_is_cut_off_goes_on_when_it_is_whole(filled, second, keep):
     assert history(second) == history(filled)
 
 
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)  # the file is read the same way everywhere
 def test_a_pipe_goes_on_too(filled, second):
     class Pipe(io.BytesIO):
         def seekable(self):
@@ -259,6 +327,7 @@ BAD = {
 }
 
 
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)  # the file is read the same way everywhere
 @pytest.mark.parametrize("name", BAD)
 def test_a_damaged_line_is_named_and_stores_nothing(second, name):
     line, message = BAD[name]
@@ -278,6 +347,7 @@ def test_a_damaged_line_is_named_and_stores_nothing(second, name):
     assert rows(second, tables.company) == rows(second, tables.thing) == rows(second, tables.observation) == []
 
 
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)  # the file is read the same way everywhere
 def test_what_is_no_export_is_refused(second):
     for data in (b"", b"{}\n", b'{"value":[]}\n', b"\x00\xff\n"):
         with pytest.raises(InvalidInput):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.integration.clients.conftest import python_313
 
 
@@ -15,3 +16,10 @@ def test_stapy(run_client):
 
 def test_aio_sensorthings(run_client):
     run_client("aio-sensorthings", "aio.py", python=python_313())
+
+
+def test_staplus_client(on, run_client):
+    sets = {item["name"] for item in on.get("/v1.1")["value"]}
+    if "Parties" not in sets:
+        pytest.skip("STAplus IS NOT SERVED: staplus-client has nothing to speak with")
+    run_client("staplus-client", "staplus.py")

@@ -81,3 +81,18 @@ def test_every_setting_has_a_description_and_a_default() -> None:
 def test_the_store_is_in_the_data_folder_unless_named(tmp_path: Path) -> None:
     assert load({"data": tmp_path}, environ={}).settings.store_url == f"sqlite:{tmp_path}/store.sqlite"
     assert load(environ={"TWINSTACK_STORE": "postgresql://x"}).settings.store_url == "postgresql://x"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://a:secret@h:5432/d", "postgresql://a:***@h:5432/d"),
+        ("postgresql://a:s@cr:et@h/d", "postgresql://a:***@h/d"),
+        ("postgresql://a@h/d?password=secret&host=x", "postgresql://a@h/d?password=***&host=x"),
+        ("sqlite:/some/store.sqlite", "sqlite:/some/store.sqlite"),
+    ],
+)
+def test_a_password_in_the_stores_url_is_not_shown(url: str, shown: str) -> None:
+    effective = load({"store": url}, environ={})
+    assert {v.name: v.value for v in effective.values}["store"] == shown
+    assert effective.settings.store_url == url

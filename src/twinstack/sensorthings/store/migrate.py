@@ -38,6 +38,10 @@ def migrate(engine: sa.Engine) -> None:
             from twinstack.sensorthings.store.upgrade import upgrade
 
             upgrade(connection)
+        if connection.dialect.name == "postgresql":
+            from twinstack.sensorthings.store import postgis
+
+            postgis.ensure(connection)
         _first_rows(connection)
 
 

@@ -25,7 +25,7 @@ class _Given(ObservationIds):
         super().__init__()
         self._given = given
 
-    def take(self, connection: sa.Connection, n: int) -> list[int]:
+    def take(self, connection: sa.Connection | sa.Engine, n: int) -> list[int]:
         taken, self._given = self._given[:n], self._given[n:]
         return taken
 
