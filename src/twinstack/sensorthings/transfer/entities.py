@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from twinstack.core.errors import Conflict, InvalidInput
+from twinstack.sensorthings.model import MULTI_DATASTREAM, MULTI_DATASTREAM_KIND
 from twinstack.sensorthings.store import rows as entity_rows
 from twinstack.sensorthings.store import tables
 from twinstack.sensorthings.store.transaction import Tx, insert_or_ignore, take_ids
@@ -14,6 +15,13 @@ from twinstack.sensorthings.transfer import ids, layout
 from twinstack.sensorthings.transfer.mapping import Transfer
 
 Row = dict[str, Any]
+
+
+def _kind_of(table: sa.Table, row: Row) -> str:
+    """Under which kind the name of a row stands."""
+    if table is tables.datastream and row["kind"] == MULTI_DATASTREAM_KIND:
+        return entity_rows.kind_of(MULTI_DATASTREAM)
+    return table.name
 
 
 class Entities:
@@ -101,7 +109,7 @@ class Entities:
         if not self._is_reserved(table, row):
             return None
         query = sa.select(tables.entity_name.c.entity_id).where(
-            tables.entity_name.c.kind == table.name, tables.entity_name.c.name == name
+            tables.entity_name.c.kind == _kind_of(table, row), tables.entity_name.c.name == name
         )
         return tx.connection.execute(query).scalar_one_or_none()
 
@@ -125,7 +133,8 @@ class Entities:
             tx.outgoing.meta.append((self._systems[row["system_id"]], own))
         if self._is_reserved(table, row):
             tx.connection.execute(
-                sa.insert(tables.entity_name), {"kind": table.name, "name": row["name"], "entity_id": own}
+                sa.insert(tables.entity_name),
+                {"kind": _kind_of(table, row), "name": row["name"], "entity_id": own},
             )
         return int(own)
 
