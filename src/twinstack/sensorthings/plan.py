@@ -93,7 +93,7 @@ class Level:
     count: Statement | None
     children: list[Child] = field(default_factory=list)
     look_ups: list[tuple[LookUp, Statement | None]] = field(default_factory=list)
-    """What is computed before its statements run, each with the places it needs (PostgreSQL only)."""
+    """What is computed before its statements run, each with the places it needs (PostgreSQL without PostGIS)."""
     _statements: dict[tuple[bool, ...], Statement] = field(default_factory=dict)
 
     def statement(self, nulls: tuple[bool, ...] = ()) -> Statement:

@@ -40,6 +40,7 @@ from twinstack.sensorthings.plan import (
     etag_columns,
 )
 from twinstack.sensorthings.store import tables
+from twinstack.sensorthings.store.types import Json
 from twinstack.sensorthings.store.values import etag
 
 _TOKEN_VALUES_CHARS_MAX = 4_096
@@ -134,7 +135,10 @@ class Reading:
     ) -> tuple[str, str]:
         """The same as a transaction sees it; nothing can be expanded."""
         level = self._one(entity, options)
-        found = connection.execute(level.query, {**self.request.values, PARENT: entity_id}).first()
+        query = level.query.with_only_columns(
+            *map(_json_as_text, level.query.inner_columns), maintain_column_froms=True
+        )
+        found = connection.execute(query, {**self.request.values, PARENT: entity_id}).first()
         if found is None:
             raise not_found(entity, entity_id)
         row = tuple(found)
@@ -148,7 +152,8 @@ class Reading:
         version = self.request.version
         cache_key = (*key, version.segment, shape)
         level: Level = self.plans.get(cache_key, lambda: make(self.plans.planner(version), shape))
-        look_up(self.session, level, self.request.values)
+        if self._session is not None:
+            look_up(self._session, level, self.request.values)
         return level
 
     # --- sets -------------------------------------------------------------------------------------------------------
@@ -281,6 +286,12 @@ class Reading:
         if more is not None:
             head += f'"{link.name}{version.next_link}":{json.dumps(more)},'
         return f'{head}"{link.name}":[{",".join(texts)}]'
+
+
+def _json_as_text(column: Any) -> Any:
+    """Sessions read JSON as the text that the store has; a writing connection of PostgreSQL has to be told."""
+    inner = column.clause if isinstance(column, sa.TypeCoerce) else column
+    return sa.cast(inner, sa.Text()) if isinstance(inner.type, Json) else column
 
 
 def next_link(

@@ -97,8 +97,9 @@ def stand(request, empty_store, tmp_path_factory):
         url = f"sqlite:{path}"
     else:
         server = request.getfixturevalue("postgres_server")
-        url = server.url(server.create(request.getfixturevalue("postgres_template")))
+        url = server.url(server.create())
     store = open_store(url)
+    store.migrate()
     context = WriteContext(lab=True)
     for name, stream in NAMES:
         store.create(THING, _thing(name, stream), context).result()
