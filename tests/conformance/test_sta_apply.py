@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from sensorthings_api import Api, whole_thing
 
+from twinstack.sensorthings.store import Store
+
 REQUIREMENTS = ()
 
 HOURLY = (
@@ -104,6 +106,14 @@ async def test_groups_sort_and_page(series: Api) -> None:
         assert page["value"] + await series.every(page["@iot.nextLink"]) == whole
         rest = await apply(series, "/Observations", by_time, **{"$orderby": order, "$skip": "3"})
         assert rest["value"] == whole[3:]
+
+
+async def test_a_sum_beyond_the_doubles_fails_nothing(series: Api, store: Store) -> None:
+    text = "groupby((Datastream/id),aggregate(id mul 1e308 mul 1e308 with sum as s))"
+    if store.engine.dialect.name == "postgresql":
+        assert await refused(series, text) == 400
+    else:
+        assert [g["s"] for g in (await apply(series, "/Observations", text))["value"]] == [None, None]
 
 
 async def test_a_token_belongs_to_its_groups(series: Api) -> None:

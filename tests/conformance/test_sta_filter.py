@@ -79,6 +79,7 @@ THINGS: list[tuple[str, list[int]]] = [
     ("substring(name,1) eq 'ven'", [1]),
     ("substring(name,1,2) eq 've'", [1]),
     ("substring(name,-5,-1) eq ''", [1, 2, 3, 4]),
+    ("substring(name,1e30) eq '' and substring(name,0,99999999999) eq name", [1, 2, 3, 4]),
     ("tolower(name) eq 'oven'", [1]),
     ("toupper(name) eq 'OVEN'", [1]),
     ("trim(concat('  ',name)) eq 'Oven'", [1]),
@@ -181,6 +182,8 @@ async def timed(api: Api) -> Api:
 MOMENTS: list[tuple[str, list[int]]] = [
     ("year(phenomenonTime) eq 2026", [1, 2, 3, 5, 6]),
     ("year(phenomenonTime) eq 1969 and month(phenomenonTime) eq 12 and day(phenomenonTime) eq 31", [4]),
+    ("year(phenomenonTime add duration'P3660000D') gt 1 or id eq 1", [1]),
+    ("year(mindatetime() sub duration'P3660000D') eq null", [1, 2, 3, 4, 5, 6]),
     ("hour(phenomenonTime) eq 2", [3, 6]),
     ("minute(phenomenonTime) eq 30", [3]),
     ("second(phenomenonTime) eq 59", [4]),

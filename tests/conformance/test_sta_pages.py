@@ -6,6 +6,7 @@ import pytest
 from sensorthings_api import Api, sensor, thing, whole_thing
 
 from twinstack.core import limits
+from twinstack.sensorthings.store import Store
 
 REQUIREMENTS = (
     "request-data/order",
@@ -208,6 +209,16 @@ async def test_sort_values_too_long_for_an_address_go_on_by_number(api: Api) -> 
     page = await api.get("/Things?$orderby=description&$top=2&$select=id")
     assert len(page["@iot.nextLink"]) < 400
     assert [t["@iot.id"] for t in await api.every("/Things?$orderby=description&$top=2&$select=id")] == [1, 2, 3, 4, 5]
+
+
+async def test_sort_values_beyond_the_doubles_end(api: Api, store: Store) -> None:
+    if store.engine.dialect.name == "postgresql":
+        await api.post("/Things", thing())
+        await api.get("/Things?$orderby=id mul 1e308 mul 1e308", 400)
+        return
+    for _ in range(3):
+        await api.post("/Things", thing())
+    assert len(await api.every("/Things?$orderby=id mul 1e308 mul 1e308&$top=1")) == 3
 
 
 async def test_a_page_of_large_entities_is_cut_and_goes_on(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

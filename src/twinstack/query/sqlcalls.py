@@ -30,6 +30,9 @@ from twinstack.query.sqlvalues import (
     truth_value,
 )
 
+_CHARS_MAX = 2**30
+"""More than any text has, and within the integers of every database."""
+
 
 def _contains(text: Value, part: Value) -> Value:
     return truth_value(Position(text_of(text, "contains"), text_of(part, "contains")) > 0)
@@ -59,7 +62,7 @@ def _substring(text: Value, start: Value, length: Value | None = None) -> Value:
 
 
 def _at_least_zero(number: Sql) -> Sql:
-    return sa.case((number < 0, 0), else_=sa.cast(number, sa.Integer()))
+    return sa.case((number < 0, 0), (number > _CHARS_MAX, _CHARS_MAX), else_=sa.cast(number, sa.Integer()))
 
 
 def _text_function(name: str, function: Callable[[Sql], Sql]) -> Callable[[Value], Value]:
@@ -82,7 +85,12 @@ def modulo(us: Sql, period_us: Sql | int) -> Sql:
 
 
 def _calendar(part: str) -> Callable[[Value], Value]:
-    return lambda time: Value(Type.NUMBER, CalendarPart(part, instant_of(time, part)))
+    def compute(time: Value) -> Value:
+        us = instant_of(time, part)
+        # Arithmetic leads beyond the years 1 to 9999, where databases have no calendar or another one.
+        return Value(Type.NUMBER, sa.case((us.between(MIN_TIME_US, MAX_TIME_US), CalendarPart(part, us)), else_=None))
+
+    return compute
 
 
 def _of_day(name: str, period_us: int, unit_us: int) -> Callable[[Value], Value]:

@@ -6,6 +6,7 @@ the start of the bucket, and the aggregates, which are floats for numbers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -158,7 +159,8 @@ def _input(scope: Scope, one: Aggregate) -> Value:
 
 
 def _same(value: Any) -> Any:
-    return value
+    """JSON has no infinity: a sum beyond the doubles is null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _instant(us: int | None) -> str | None:
@@ -174,4 +176,4 @@ def _interval(start: int | None, end: int | None) -> str | None:
 def _any(number: float | None, text: str | None, boolean: Any) -> Any:
     if boolean is not None:
         return bool(boolean)
-    return text if number is None else number
+    return text if number is None else _same(number)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -297,8 +298,9 @@ def next_link(
     signer: Signer, entity: EntityType, options: Options, last: Sequence[Any], rows: int, address: str
 ) -> str:
     """The URL of what follows the row with the sort values `last`, the last of `rows` that were given."""
-    if sum(len(value) for value in last if isinstance(value, str)) > _TOKEN_VALUES_CHARS_MAX:
-        # Sort values too long for an address: this page goes on by number.
+    infinite = any(isinstance(value, float) and not math.isfinite(value) for value in last)
+    if infinite or sum(len(value) for value in last if isinstance(value, str)) > _TOKEN_VALUES_CHARS_MAX:
+        # Sort values too long for an address, or without a JSON text: this page goes on by number.
         place = f"$skip={options.skip + rows}"
     else:
         place = f"{CURSOR}={signer.token(_about(entity, options), list(last))}"

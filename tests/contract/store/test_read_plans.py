@@ -36,9 +36,10 @@ CASES: list[tuple[str, str, list[Any]]] = [
 
 
 @pytest.fixture(scope="module")
-def database(postgres_server, postgres_template):
-    name = postgres_server.create(postgres_template)
+def database(postgres_server):
+    name = postgres_server.create()
     store = open_store(postgres_server.url(name))
+    store.migrate()
     body = b.whole(Observations=[{"result": 1, "phenomenonTime": "2026-01-01T00:00:00Z"}])  # makes the first partition
     store.create(THING, body, WriteContext(lab=True)).result()
     with psycopg.connect(postgres_server.url(name), autocommit=True) as connection:
