@@ -6,7 +6,10 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from server_under_test import Server, gone, server, wait_until
+import pytest
+from server_under_test import Server, gone, run, server, wait_until
+
+from twinstack.log.kafka import node
 
 ROOT = Path(__file__).resolve().parents[2]
 APPS = {app["name"]: app for app in json.loads((ROOT / "demos" / "apps.json").read_text())["apps"]}
@@ -119,3 +122,21 @@ def test_a_folder_of_the_demo_is_begun_anew_by_reset(tmp_path: Path) -> None:
     with server(data, ("demo", "--reset")) as second:
         assert "cz.left.over.here" not in {s["name"] for s in second.get("/api/v1/systems")["items"]}
         second.stop()
+
+
+@pytest.mark.kafka
+def test_on_kafka_the_first_record_can_be_waited_for_from_ready_on(tmp_path: Path) -> None:
+    """At `ready` the topics are there; Kafka runs as long as the demo."""
+    data = tmp_path / "demo"
+    with server(data, ("demo", "--log", "kafka")) as demo:
+        topic = "cz.icecars.iot4cps-wp5-CarFleet.Car1.ext"
+        tailed = run(
+            "tail", topic, "--from-beginning", "-n", "1", "--server", demo.url, "--timeout", "100", timeout_s=120
+        )
+        assert tailed.returncode == 0, tailed.stderr
+        record = json.loads(tailed.stdout)
+        assert record["Datastream"]["name"].startswith("is.iceland.iot4cps-wp5-WeatherService.Stations.Station_")
+        children = demo.children()
+        assert demo.stop() == 0
+        assert gone(children)
+        assert not node.status(data / "kafka").nodes[0].running

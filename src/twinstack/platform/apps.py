@@ -96,10 +96,10 @@ class Apps:
 
     # --- what is wanted (worker threads) ----------------------------------------------------------------------------
     def load(self) -> list[App]:
-        """Reads all apps; returns those that shall run."""
-        apps = [self._read(row) for row in self._store.apps()]
-        self._apps = {app.uid: app for app in apps}
-        return [app for app in apps if app.wanted == "running"]
+        """Reads all apps; returns those that shall run, the oldest first."""
+        rows = self._store.apps()
+        self._apps = {row.uid: self._read(row) for row in rows}
+        return [self._apps[row.uid] for row in sorted(rows, key=lambda row: row.created_at) if row.wanted == "running"]
 
     def deploy(self, new: NewApp, author: str) -> App:
         """Creates the app, or a new revision of it; the same app again changes nothing but that it shall run.

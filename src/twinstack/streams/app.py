@@ -236,7 +236,8 @@ class _App:
                 self._log.admin().describe(self._spec.log_topic)
                 self._lines = self._log.producer(client_id=f"ts.{self._spec.uid}")
             self._lines.send(record)
-            self._lines.flush(LOG_LINE_BUDGET_S)
+            if state.name in _LAST_WORDS:  # the others go while the app works: records should not wait for them
+                self._lines.flush(LOG_LINE_BUDGET_S)
 
     def close(self) -> None:
         if self._lines is not None:
@@ -245,6 +246,7 @@ class _App:
 
 
 _LEVELS = {states.FAILING: "warning", states.CRASHED: "error"}
+_LAST_WORDS = frozenset({states.FAILING, states.CRASHED, states.IDLE})
 
 
 def _reason(error: TwinstackError) -> str:

@@ -152,7 +152,12 @@ class Task:
         try:
             positions = self._positions(transaction, consumer)  # 2
             consumer.assign(positions)
-            return _Session(self, transaction, consumer, positions).run()
+            if _Session(self, transaction, consumer, positions).run():
+                return True
+            # A successor may have come while the commit took its time, and opening the transaction again would fence
+            # it. Storing the positions once more, with the epoch of now, is refused when there is one.
+            self.again(lambda: transaction.commit(self.spec.group, positions))
+            return False
         finally:
             with contextlib.suppress(TwinstackError):
                 consumer.close()

@@ -36,6 +36,8 @@ class Chunks:
         self._rows: dict[int, int] = {}
         self._bytes: dict[int, int] = {}
         self._next = 0
+        self._row_bytes = 0.0
+        """Of the last record: whether it is worth trying to put rows into one."""
 
     def worn(self, alive: Sequence[Integers]) -> tuple[list[int], list[int]]:
         """`alive`: the chunk of each row that is held, of all sides. Which chunks are empty, and which to rewrite."""
@@ -65,8 +67,11 @@ class Chunks:
         count = sum(len(rows) for _, rows in parts.values())
         if not count:
             return
-        record = pack([[side, *_packed(block, rows)] for side, (block, rows) in parts.items()])
-        if len(record) > limits.STATE_CHUNK_BYTES_MAX and count > 1:
+        record = b""
+        if count * self._row_bytes <= limits.STATE_CHUNK_BYTES_MAX or count == 1:
+            record = pack([[side, *_packed(block, rows)] for side, (block, rows) in parts.items()])
+            self._row_bytes = len(record) / count
+        if not record or (len(record) > limits.STATE_CHUNK_BYTES_MAX and count > 1):
             for half in _halves(parts):
                 yield from self._add(half)
             return
