@@ -115,12 +115,14 @@ class Pooled(Columns):
 
     def __init__(
         self,
+        check: Callable[[bytes], None],
         make: Callable[[Any], bytes],
         join: Callable[[list[bytes]], bytes],
         finish: Callable[[bytes], Any],
         nothing: Any,
     ) -> None:
         super().__init__()
+        self._check = check
         self._make, self._join, self._finish, self._nothing = make, join, finish, nothing
         self._nbytes = 0
 
@@ -133,6 +135,9 @@ class Pooled(Columns):
         super().clear(slots)
 
     def load(self, slots: Integers, saved: Mapping[str, Array]) -> None:
+        for state in saved["state"]:
+            if state is not None:
+                self._check(state)
         self._nbytes += _lengths(saved["state"]) - _lengths(self.columns["state"][slots])
         super().load(slots, saved)
 
@@ -173,9 +178,11 @@ def accumulator(aggregate: Aggregate) -> Accumulator:
         return Edge(function)
     if function in ("median", "percentile"):
         fraction = 0.5 if function == "median" else aggregate.fraction
-        return Pooled(_floats, sketches.join_values, lambda state: sketches.quantile(state, fraction), None)
+        return Pooled(
+            sketches.check_values, _floats, sketches.join_values, lambda state: sketches.quantile(state, fraction), None
+        )
     if function == "count_distinct":
-        return Pooled(_digests, sketches.join_distinct, sketches.count_distinct, 0)
+        return Pooled(sketches.check_distinct, _digests, sketches.join_distinct, sketches.count_distinct, 0)
     raise ValueError(f"no aggregate {function!r}")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import datasketches
@@ -26,6 +26,29 @@ HLL_LOG2_SLOTS = 12
 """Of a sketched COUNT_DISTINCT: 4 KiB, standard error 1.6 %."""
 DIGEST_BYTES = 16
 _mapping = LogarithmicMapping(ACCURACY)
+
+
+def checked(state: bytes, read: Callable[[bytes], Any], width: int) -> None:
+    """Whether a saved state is one: `read` takes those with SKETCH, EXACT has items of `width` bytes.
+
+    Errors: ValueError.
+    """
+    if state[:1] == EXACT and len(state) % width == 1:
+        return
+    if state[:1] != SKETCH:
+        raise ValueError("an aggregate's state is cut off or has no tag")
+    try:
+        read(state)
+    except (msgspec.MsgspecError, ArithmeticError, RuntimeError, TypeError, ValueError, LookupError) as error:
+        raise ValueError(f"an aggregate's sketch: {error}") from error
+
+
+def check_values(state: bytes) -> None:
+    checked(state, lambda whole: quantile(whole, 0.5), 8)
+
+
+def check_distinct(state: bytes) -> None:
+    checked(state, count_distinct, DIGEST_BYTES)
 
 
 # --- quantiles: EXACT + float64s, or SKETCH + {bin: count} -----------------------------------------------------------

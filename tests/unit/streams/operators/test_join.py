@@ -57,10 +57,12 @@ def commit(join: Join, state: dict) -> None:
 @given(feeds(), kinds, withins, st.data())
 def test_each_step_gives_what_its_watermarks_settle(feed: Feed, kind: str, within: int, data) -> None:
     plan = JoinPlan(kind=kind, within_us=within)
-    join, state, seen = Join(plan), {}, Counter()
+    join, state, seen, through = Join(plan), {}, Counter(), BEGINNING_US
     for rows, marks in feed.batches():
         step = join.process([rows] if rows else [], marks)
         check_step(step)
+        assert all(max(left[0], right[0]) >= through for left, right in orders(step.settled))
+        through = join.settled_us
         seen.update(orders(step.settled))
         assert not step.more and not step.letters
         expected = ORACLES[kind](feed.side(0), feed.side(1), within, marks.sides)

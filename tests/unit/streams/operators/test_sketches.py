@@ -41,6 +41,20 @@ def test_quantiles_do_not_depend_on_the_order_and_are_near(n: int) -> None:
         assert sketches.quantile(state, fraction) == pytest.approx(truth, rel=near, abs=1e-12 if n <= BOUND else 0.02)
 
 
+@pytest.mark.parametrize("check", [sketches.check_values, sketches.check_distinct])
+def test_what_is_no_state_is_refused(check) -> None:
+    many = range(BOUND + 1)
+    good = {
+        sketches.check_values: sketches.value_state(np.array(many, np.float64)),
+        sketches.check_distinct: sketches.distinct_state(map(sketches.digest, many)),
+    }[check]
+    check(good)
+    check(sketches.EXACT + bytes(32))
+    for bad in (b"", b"x", sketches.EXACT + b"abc", sketches.SKETCH, good[: len(good) // 2]):
+        with pytest.raises(ValueError, match="aggregate"):
+            check(bad)
+
+
 def test_zero_and_signs_keep_their_order_in_a_sketch() -> None:
     values = np.concatenate([np.full(BOUND, -5.0), np.zeros(BOUND), np.full(BOUND, 7.0)])
     state = sketches.value_state(values)
