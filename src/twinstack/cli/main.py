@@ -96,6 +96,11 @@ def run(arguments: Sequence[str]) -> int:
 
 def _usage(error: Any) -> TwinstackError:
     path = error.ctx.command_path if getattr(error, "ctx", None) else "twinstack"
+    if path == "twinstack app run" and "extra argument" in error.format_message():
+        return InvalidInput(
+            "The text of the app reached the command in pieces.",
+            fix='Put it in quotes of the shell: --filter-logic "SELECT * FROM * WHERE result < 4;"',
+        )
     return InvalidInput(error.format_message(), fix=f"`{path} --help` shows how.")
 
 

@@ -67,6 +67,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allowed_hosts: Annotated[
         tuple[str, ...], Meta(description="more names that the Host header may carry, comma-separated")
     ] = ()
+    public_url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://[^\s?#\"'<>\\]+)?$",
+            description="address that SensorThings answers carry behind a proxy; empty = as the client asked",
+        ),
+    ] = ""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="of the log on stderr")] = (
         "info"
     )

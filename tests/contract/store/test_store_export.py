@@ -106,31 +106,22 @@ def filled(store, lab):
     return store
 
 
-@pytest.fixture(scope="session")
-def second_database(postgres_server):
-    name = postgres_server.create()
-    store = open_store(postgres_server.url(name))
-    store.migrate()
-    store.close()
-    return name
-
-
 @pytest.fixture
 def second(request, tmp_path, clock, store_url):
     """An empty store on the same database, or on the one that a test names."""
     kind = getattr(request, "param", "sqlite" if store_url.startswith("sqlite") else "postgresql")
     if kind == "sqlite":
-        url = f"sqlite:{tmp_path / 'second.sqlite'}"
+        url, drop = f"sqlite:{tmp_path / 'second.sqlite'}", None
     else:
-        server, name = request.getfixturevalue("postgres_server"), request.getfixturevalue("second_database")
-        server.empty(name)
-        # A move has made it the other store.
-        server.run("UPDATE store_info SET value = 'another store' WHERE key = 'uuid'", name)
-        url = server.url(name)
+        server = request.getfixturevalue("postgres_server")
+        drop = server.create()
+        url = server.url(drop)
     store = open_store(url, clock=clock)
     store.migrate()
     yield store
     store.close()
+    if drop is not None:
+        server.drop(drop)
 
 
 def written(store, **options):

@@ -1,5 +1,6 @@
 """What only PostgreSQL has: partitions, writers in several processes, roles, its own errors."""
 
+import json
 import random
 import threading
 
@@ -15,7 +16,16 @@ from twinstack.core.names import DEFAULT_SYSTEM
 from twinstack.sensorthings.connections import Readers
 from twinstack.sensorthings.model import DATASTREAM, FEATURE, OBSERVATION, THING
 from twinstack.sensorthings.plan import compile_sql
-from twinstack.sensorthings.store import NewObservation, WriteContext, open_store, outbox, setup, tables
+from twinstack.sensorthings.store import (
+    NewObservation,
+    WriteContext,
+    fastpath,
+    observations,
+    open_store,
+    outbox,
+    setup,
+    tables,
+)
 
 pytestmark = pytest.mark.postgres
 LAB = WriteContext(lab=True)
@@ -198,6 +208,73 @@ class TestSeveralWriters:
         assert len(rows(filled, tables.feature)) == 1
         for store in stores:
             store.close()
+
+
+VALUES = [1.5, 7, 2**53 + 1, True, None, "text", {"a": [1, None]}, -0.25, 10**400, "25"]
+
+
+class TestHotPath:
+    def test_it_stores_what_the_slow_way_stores(self, filled, monkeypatch):
+        """Rows, counters and the log's records of the same Observations, one Datastream filled by each way."""
+        filled.create(THING, b.whole("other"), LAB).result()
+        for datastream_id in (1, 2):  # the first Observation makes the feature, on the slow way
+            filled.insert_observations([NewObservation(datastream_id, 5, 0.5)]).result()
+        calls = []
+        call = fastpath.FastPath._call
+        monkeypatch.setattr(fastpath.FastPath, "_call", lambda self, given: calls.append(1) or call(self, given))
+        chance = random.Random(7)
+        for _ in range(30):
+            rows_ = []
+            for _ in range(chance.randint(1, 6)):
+                t = chance.randint(-9, 9)
+                end = t + chance.randint(0, 5) if chance.random() < 0.3 else None
+                result_time = chance.randint(0, 9) if chance.random() < 0.5 else None
+                extra = {"parameters": {"p": t}} if chance.random() < 0.2 else None
+                rows_.append((t, chance.choice(VALUES), end, result_time, None, extra))
+            filled.insert_observations([NewObservation(1, *row) for row in rows_]).result()
+            slow = [NewObservation(2, *row) for row in rows_]
+            filled.write(lambda tx, slow=slow: observations.insert_requests(tx, [(slow, False)]), locks=[2]).result()
+        assert len(calls) == 30
+        by_stream = {1: [], 2: []}
+        for row in rows(filled, tables.observation):
+            kept = {k: v for k, v in row.items() if k not in ("id", "datastream_id", "feature_id")}
+            by_stream[row["datastream_id"]].append(kept)
+        assert by_stream[1] == by_stream[2] and len(by_stream[1]) > 60
+        first, second = ({k: v for k, v in s.items() if "id" not in k} for s in rows(filled, tables.datastream_stat))
+        assert first == second
+        o, s = tables.observation.c, tables.datastream_stat.c
+        with filled.reader() as connection:
+            for datastream_id in (1, 2):
+                newest = sa.select(o.id).where(o.datastream_id == datastream_id).order_by(o.t.desc(), o.id).limit(1)
+                latest = sa.select(s.latest_id).where(s.datastream_id == datastream_id)
+                assert connection.execute(newest).scalar() == connection.execute(latest).scalar()
+        sent = {1: [], 2: []}
+        for _, payload in filled.outbox_read(outbox.shard_of(DEFAULT_SYSTEM), 0, 1000):
+            for value in map(json.loads, payload.values):
+                sent[value.pop("Datastream")["@iot.id"]].append(value)
+        assert sent[1] == sent[2]
+
+    def test_what_is_renamed_meanwhile_goes_the_slow_way(self, filled, url):
+        filled.insert_observations([NewObservation(1, 1, 1.0)]).result()
+        filled.insert_observations([NewObservation(1, 2, 1.0)]).result()
+        other = open_store(url)
+        other.update(DATASTREAM, 1, {"name": "renamed"}, LAB).result()
+        other.close()
+        assert filled.insert_observations([NewObservation(1, 3, 1.0)]).result() == [3]
+
+    def test_a_server_that_restarts_between_two_writes(self, filled, postgres_server):
+        for t in (1, 2):
+            filled.insert_observations([NewObservation(1, t, 1.0)]).result()
+        ends = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE 'twinstack%'"
+        postgres_server.run(ends)
+        outcomes = []
+        for t in range(3, 7):
+            try:
+                outcomes += filled.insert_observations([NewObservation(1, t, 1.0)]).result()
+            except Unavailable:
+                continue
+        assert len(outcomes) >= 2  # each of the two connections may be found broken once
+        assert rows(filled, tables.datastream_stat)[0]["n"] == len(rows(filled, tables.observation))
 
 
 class TestSetup:

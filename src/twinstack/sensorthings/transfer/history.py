@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+import sqlalchemy as sa
+
 from twinstack.core.errors import InvalidInput
 from twinstack.sensorthings import validate
 from twinstack.sensorthings.store import NewObservation, aggregates, observations
@@ -23,7 +25,7 @@ class _Given(ObservationIds):
         super().__init__()
         self._given = given
 
-    def take(self, connection: Any, n: int) -> list[int]:
+    def take(self, connection: sa.Connection | sa.Engine, n: int) -> list[int]:
         taken, self._given = self._given[:n], self._given[n:]
         return taken
 
