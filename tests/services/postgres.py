@@ -59,6 +59,15 @@ class PostgresServer:
         self.run(f"CREATE DATABASE {name} TEMPLATE {template} LC_COLLATE 'C' LC_CTYPE 'C' ENCODING 'UTF8'")
         return name
 
+    def empty(self, database: str) -> None:
+        """Takes a store back to where migrations leave it; its identity and its partitions stay."""
+        from twinstack.sensorthings.store import tables
+
+        kept = {"store_info", "observation_chunk", "outbox_head"}
+        names = [table.name for table in reversed(tables.metadata.sorted_tables) if table.name not in kept]
+        statements = [f"DELETE FROM {name}" for name in names]
+        self.run(";".join([*statements, "UPDATE outbox_head SET seq = 0, waiting_bytes = 0"]), database)
+
     def drop(self, database: str) -> None:
         self.run(f"DROP DATABASE {database} WITH (FORCE)")
 
@@ -154,8 +163,9 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_server: PostgresServer) -> str:
-    """A database with the store's tables, to be copied: making them for each test would take longer than the tests."""
+def postgres_store(postgres_server: PostgresServer) -> str:
+    """A database with the store's tables, to be emptied before each test: making them, or copying a database, would
+    take longer than the tests."""
     from twinstack.sensorthings.store import open_store
 
     name = postgres_server.create()

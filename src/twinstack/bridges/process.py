@@ -23,6 +23,7 @@ from typing import Any
 import msgspec
 
 from twinstack.core.errors import TwinstackError
+from twinstack.core.settings import STORE_ENV
 from twinstack.log.connect import connect
 from twinstack.log.seam import Log
 from twinstack.sensorthings.store import Store, open_store
@@ -67,10 +68,11 @@ class Backoff:
 
 
 def main(bridge: str, run: Callable[[Store, Log, Stop, Report], None], argv: list[str] | None = None) -> int:
-    """Runs a bridge until it is stopped; the exit code. Options: --store URL, --log ADDRESS; the log's token comes
-    from the environment, because arguments can be read by everybody on the machine."""
+    """Runs a bridge until it is stopped; the exit code. Options: --store URL, --log ADDRESS; the log's token, and a
+    store's URL with a password, come from the environment: arguments can be read by everybody on the machine."""
     parser = argparse.ArgumentParser(prog=f"python -m twinstack.bridges.{bridge}")
-    parser.add_argument("--store", required=True, help="sqlite:/path/to/store.sqlite")
+    store_url = os.environ.get(STORE_ENV)
+    parser.add_argument("--store", default=store_url, required=not store_url, help="sqlite:/path/to/store.sqlite")
     parser.add_argument("--log", required=True, help="http://host:port of a server, or host:port of Kafka brokers")
     options = parser.parse_args(argv)
     stop = Stop()

@@ -17,7 +17,20 @@ import typer
 
 from twinstack import __version__
 from twinstack.cli import app as app_commands
-from twinstack.cli import demo, doctor, kafka, server, settings, system, topics
+from twinstack.cli import (
+    demo,
+    doctor,
+    kafka,
+    retention,
+    sensorthings,
+    server,
+    settings,
+    setup,
+    store,
+    system,
+    topics,
+    transfer,
+)
 from twinstack.cli.output import emit_lines, show_error
 from twinstack.core.errors import InvalidInput, TwinstackError
 
@@ -34,11 +47,14 @@ root = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (server, demo, settings, topics, doctor):
+for part in (server, demo, settings, topics, doctor, store, transfer):
     part.add_to(root)
 root.add_typer(kafka.group, name="kafka")
+setup.add_to(topics.setup_group)
 root.add_typer(system.group, name="system")
 root.add_typer(app_commands.group, name="app")
+root.add_typer(retention.group, name="retention")
+root.add_typer(sensorthings.group, name="sensorthings")
 
 
 def _version(wanted: bool) -> None:

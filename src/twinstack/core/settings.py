@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,10 +23,22 @@ from twinstack.core.errors import SettingsError
 
 ENV_PREFIX = "TWINSTACK_"
 CONFIG_ENV = "TWINSTACK_CONFIG"
+STORE_ENV = "TWINSTACK_STORE"
 FILE_NAME = "twinstack.toml"
 EMBEDDED = "embedded"
 
 Size = Literal["small", "standard", "large"]
+
+
+_RETENTION = re.compile("([1-9][0-9]{0,5})([hdwy])")
+_UNIT_MS = {"h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000, "y": 365 * 86_400_000}
+
+
+def parse_retention_ms(text: str) -> int:
+    """How long something is kept: `36h`, `90d`, `8w`, `2y`. Errors: SettingsError."""
+    if (match := _RETENTION.fullmatch(text)) is None:
+        raise SettingsError(f"'{text[:40]}' is no time to keep something.", fix="Write 36h, 90d, 8w or 2y.")
+    return int(match[1]) * _UNIT_MS[match[2]]
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,7 +49,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     )
     data: Annotated[Path, Meta(description="folder of log, store, settings file and logs")] = Path("twinstack-data")
     log: Annotated[str, Meta(description="embedded, or the Kafka brokers host:port[,host:port]")] = EMBEDDED
-    store: Annotated[str, Meta(description="URL of the store; empty = SQLite in the data folder")] = ""
+    store: Annotated[
+        str, Meta(description="URL of the store (postgresql://...); empty = SQLite in the data folder")
+    ] = ""
     server: Annotated[str, Meta(description="URL of the server that commands speak with; empty = the folder's")] = ""
     fsync: Annotated[Literal["normal", "full"], Meta(description="normal survives kill -9, full also a power loss")] = (
         "normal"
@@ -45,9 +60,20 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Annotated[int, Meta(ge=1, le=10)] | None, Meta(description="replicas of new Kafka topics; empty = the broker's")
     ] = None
     size: Annotated[Size, Meta(description="partitions of new systems: small 1, standard 3, large 12")] = "standard"
+    retention: Annotated[
+        str,
+        Meta(pattern="^([1-9][0-9]{0,5}[hdwy])?$", description="how long history is kept, e.g. 90d; empty = for ever"),
+    ] = ""
     allowed_hosts: Annotated[
         tuple[str, ...], Meta(description="more names that the Host header may carry, comma-separated")
     ] = ()
+    public_url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://[^\s?#\"'<>\\]+)?$",
+            description="address that SensorThings answers carry behind a proxy; empty = as the client asked",
+        ),
+    ] = ""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="of the log on stderr")] = (
         "info"
     )
@@ -55,6 +81,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def store_url(self) -> str:
         return self.store or f"sqlite:{self.data.absolute() / 'store.sqlite'}"
+
+    @property
+    def retention_ms(self) -> int | None:
+        return parse_retention_ms(self.retention) if self.retention else None
 
     @property
     def embedded(self) -> bool:
@@ -115,7 +145,20 @@ def describe(name: str) -> str:
 def _value(settings: Settings, name: str, origin: str, place: str) -> Value:
     value = getattr(settings, name)
     shown = str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+    if name == "store":
+        shown = without_password(value)
     return Value(name, shown, origin, place, describe(name))
+
+
+def without_password(url: str) -> str:
+    """A URL as it may be shown."""
+    if "://" not in url:
+        return url
+    scheme, rest = url.split("://", 1)
+    credentials, at, place = rest.rpartition("@")
+    user, colon, _ = credentials.partition(":")
+    shown = f"{scheme}://{user}{':***' if colon else ''}{at}{place}"
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", shown)
 
 
 def _file_path(flags: Mapping[str, Any], env: Mapping[str, str], environ: Mapping[str, str]) -> Path | None:

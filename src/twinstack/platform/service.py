@@ -15,12 +15,21 @@ from typing import Any
 from twinstack.core import limits
 from twinstack.core.instances import load_instances
 from twinstack.core.names import DEFAULT_SYSTEM, check_client_name
-from twinstack.core.settings import Settings
+from twinstack.core.settings import STORE_ENV, Settings
 from twinstack.log.connect import connect
 from twinstack.log.seam import Log
 from twinstack.platform.apps import Apps, NewApp, child_name, uid_of_child
-from twinstack.platform.catalogue import META_WAIT_S, LogKeys, counts, descriptions, topics_read, wait_for_meta
+from twinstack.platform.catalogue import (
+    META_WAIT_S,
+    CheckedApp,
+    LogKeys,
+    check_app,
+    counts,
+    descriptions,
+    wait_for_meta,
+)
 from twinstack.platform.folder import Folder
+from twinstack.platform.housekeeping import Housekeeping
 from twinstack.platform.live import Live
 from twinstack.platform.policy import Mode
 from twinstack.platform.supervisor import Child, Supervisor
@@ -51,6 +60,7 @@ class Platform:
     apps: Apps
     live: Live
     supervisor: Supervisor
+    housekeeping: Housekeeping
 
     @classmethod
     def open(cls, settings: Settings, mode: Mode, folder: Folder, port: int, needed: Sequence[str] = ()) -> Platform:
@@ -70,8 +80,8 @@ class Platform:
             undo.pop_all()
         address = f"http://127.0.0.1:{port}" if settings.embedded else settings.log
 
-        def check(new: NewApp) -> Sequence[str]:
-            return topics_read(store, new.text, new.sources, new.target)
+        def check(new: NewApp) -> CheckedApp:
+            return check_app(store, new.text, new.sources, new.target, new.name, new.description)
 
         apps = Apps(store, shared, systems, check, address, token if settings.embedded else None)
         apps.load()  # whoever asks at `ready` sees them all
@@ -89,7 +99,11 @@ class Platform:
         supervisor = Supervisor(folder.logs_path, on_line=on_line, on_state=on_state)
         epoch = f"{time.time_ns() // 1_000_000:x}"
         keys = LogKeys(store)
-        return cls(settings, mode, folder, port, token, epoch, shared, store, keys, systems, apps, live, supervisor)
+        tidy = Housekeeping(store, settings.retention_ms)
+        tidy.start()
+        return cls(
+            settings, mode, folder, port, token, epoch, shared, store, keys, systems, apps, live, supervisor, tidy
+        )
 
     @property
     def url(self) -> str:
@@ -109,8 +123,8 @@ class Platform:
     ) -> None:
         """The outbox first: apps know a Datastream from what it publishes. Then one of each kind in turn, since data
         without an app and an app without data are of no use alone. Apps start in the order of their making."""
-        arguments = ("--store", self.settings.store_url, "--log", self.address)
-        outbox, archive = (Child(name, f"twinstack.bridges.{name}", arguments) for name in WORKERS)
+        store = {STORE_ENV: self.settings.store_url}
+        outbox, archive = (Child(name, f"twinstack.bridges.{name}", ("--log", self.address), store) for name in WORKERS)
         self._start(outbox)
         if deploy is not None:
             await asyncio.to_thread(deploy, self)
@@ -184,6 +198,7 @@ class Platform:
         return counts(self.store)
 
     def close(self) -> None:
+        self.housekeeping.stop()
         self.live.stop()
         self.log.close()
         self.store.close()

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from twinstack.core import limits
 from twinstack.core.errors import InvalidInput, QueueFull, TimedOut, TwinstackError, Unavailable
+from twinstack.query.sqlgeo import note_postgis
 from twinstack.sensorthings.plan import Statement
 
 Row = tuple[Any, ...]
@@ -119,21 +120,20 @@ class Readers:
     def __init__(self, engine: sa.Engine) -> None:
         self.dialect = engine.dialect
         self._session = partial(_session_type(engine), engine)
+        if engine.dialect.name == "postgresql":
+            note_postgis(engine)
         # A file answers faster than a thread starts; a server may be far away.
         self._on_loop = engine.dialect.name == "sqlite"
         self._here: Session = self._session()
-        self._sessions = [self._here]
-        self._idle: queue.SimpleQueue[Session] = queue.SimpleQueue()
-        for _ in range(limits.READERS_MAX):
-            self._sessions.append(self._session())
-            self._idle.put(self._sessions[-1])
-        self._threads = ThreadPoolExecutor(limits.READERS_MAX, thread_name_prefix="sensorthings-read")
+        self._long = _Threads(self._session, "sensorthings-read")
+        # Of their own, so that what is short never waits behind what is long.
+        self._short = self._long if self._on_loop else _Threads(self._session, "sensorthings-read-short")
         self._waiting = 0
 
     def close(self) -> None:
-        self._threads.shutdown(wait=True, cancel_futures=True)
-        for session in self._sessions:
-            session.close()
+        self._long.close()
+        self._short.close()
+        self._here.close()
 
     def here(self, work: Callable[[Session], T]) -> T:
         """Runs short work on the calling thread."""
@@ -141,8 +141,8 @@ class Readers:
             return work(self._here)
 
     async def soon(self, work: Callable[[Session], T]) -> T:
-        """Runs short work: at once where the store is a file, in a thread where it is a server. Errors: QueueFull."""
-        return self.here(work) if self._on_loop else await self.apart(work)
+        """Runs short work: at once where the store is a file, in a thread where it is a server."""
+        return self.here(work) if self._on_loop else await self._short.run(work)
 
     async def apart(self, work: Callable[[Session], T], gone: Callable[[], Awaitable[None]] | None = None) -> T:
         """Runs work in a thread; `gone` returns when the client has left. Errors: QueueFull."""
@@ -150,11 +150,27 @@ class Readers:
             raise QueueFull("Too many queries wait for the store.", fix="Repeat it in a moment.")
         self._waiting += 1
         try:
-            return await self._in_thread(work, gone)
+            return await self._long.run(work, gone)
         finally:
             self._waiting -= 1
 
-    async def _in_thread(self, work: Callable[[Session], T], gone: Callable[[], Awaitable[None]] | None) -> T:
+
+class _Threads:
+    """Threads with a session each."""
+
+    def __init__(self, session: Callable[[], Session], name: str) -> None:
+        self._sessions = [session() for _ in range(limits.READERS_MAX)]
+        self._idle: queue.SimpleQueue[Session] = queue.SimpleQueue()
+        for each in self._sessions:
+            self._idle.put(each)
+        self._threads = ThreadPoolExecutor(limits.READERS_MAX, thread_name_prefix=name)
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for each in self._sessions:
+            each.close()
+
+    async def run(self, work: Callable[[Session], T], gone: Callable[[], Awaitable[None]] | None = None) -> T:
         running: list[Session] = []
         left = False
 

@@ -3,11 +3,11 @@
 import shutil
 
 import pytest
-from tests.services.postgres import postgres_server, postgres_template
+from tests.services.postgres import postgres_server, postgres_store
 
 from twinstack.sensorthings.store import WriteContext, open_store
 
-__all__ = ["postgres_server", "postgres_template"]
+__all__ = ["postgres_server", "postgres_store"]
 
 START_US = 1_767_225_600_000_000  # 2026-01-01
 
@@ -45,9 +45,9 @@ def store_url(request):
         yield request.getfixturevalue("sqlite_url")
         return
     server = request.getfixturevalue("postgres_server")
-    database = server.create(request.getfixturevalue("postgres_template"))
+    database = request.getfixturevalue("postgres_store")
+    server.empty(database)
     yield server.url(database)
-    server.drop(database)
 
 
 @pytest.fixture

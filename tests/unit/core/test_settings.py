@@ -46,6 +46,8 @@ def test_text_of_the_environment_becomes_numbers_and_lists() -> None:
         ({}, {"TWINSTACK_FSYNC": "never"}, "TWINSTACK_FSYNC"),
         ({}, {"TWINSTACK_REPLICATION": "0"}, "TWINSTACK_REPLICATION"),
         ({}, {"TWINSTACK_DATA": ""}, "TWINSTACK_DATA"),
+        ({}, {"TWINSTACK_PUBLIC_URL": "data.example"}, "TWINSTACK_PUBLIC_URL"),
+        ({}, {"TWINSTACK_PUBLIC_URL": "http://a b"}, "TWINSTACK_PUBLIC_URL"),
     ],
 )
 def test_a_wrong_value_is_an_error_that_names_its_place(flags, environ, place) -> None:
@@ -79,3 +81,18 @@ def test_every_setting_has_a_description_and_a_default() -> None:
 def test_the_store_is_in_the_data_folder_unless_named(tmp_path: Path) -> None:
     assert load({"data": tmp_path}, environ={}).settings.store_url == f"sqlite:{tmp_path}/store.sqlite"
     assert load(environ={"TWINSTACK_STORE": "postgresql://x"}).settings.store_url == "postgresql://x"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://a:secret@h:5432/d", "postgresql://a:***@h:5432/d"),
+        ("postgresql://a:s@cr:et@h/d", "postgresql://a:***@h/d"),
+        ("postgresql://a@h/d?password=secret&host=x", "postgresql://a@h/d?password=***&host=x"),
+        ("sqlite:/some/store.sqlite", "sqlite:/some/store.sqlite"),
+    ],
+)
+def test_a_password_in_the_stores_url_is_not_shown(url: str, shown: str) -> None:
+    effective = load({"store": url}, environ={})
+    assert {v.name: v.value for v in effective.values}["store"] == shown
+    assert effective.settings.store_url == url

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,13 +41,14 @@ def take_ids(connection: sa.Connection, name: str, n: int = 1) -> int:
     return int(connection.execute(taken.returning(id_block.c.next_id)).scalar_one()) - n
 
 
-def take_observation_ids(connection: sa.Connection, n: int) -> int:
+def take_observation_ids(connection: sa.Connection | sa.Engine, n: int) -> int:
     """The first of `n` new ids of Observations; on PostgreSQL they have their partitions then.
 
     There a short transaction of its own reserves them, so that no writer waits for another's commit. It need not
     reach the disk before the commit that uses the ids does, which comes later in the same write-ahead log.
     """
     if connection.dialect.name != "postgresql":
+        assert isinstance(connection, sa.Connection)  # there is one writer: its transaction reserves
         return take_ids(connection, OBSERVATION, n)
     with connection.engine.begin() as own:
         own.exec_driver_sql("SET LOCAL synchronous_commit = off")
@@ -65,7 +66,7 @@ class ObservationIds:
     def __init__(self) -> None:
         self._next = self._end = 0
 
-    def take(self, connection: sa.Connection, n: int) -> list[int]:
+    def take(self, connection: sa.Connection | sa.Engine, n: int) -> list[int]:
         ids = list(range(self._next, min(self._next + n, self._end)))
         missing = n - len(ids)
         self._next += len(ids)
@@ -76,6 +77,11 @@ class ObservationIds:
             ids.extend(range(self._next, self._next + missing))
             self._next += missing
         return ids
+
+    def give_back(self, ids: Sequence[int]) -> None:
+        """Ids just taken that nobody used."""
+        if ids and ids[-1] - ids[0] == len(ids) - 1 and ids[-1] + 1 == self._next:
+            self._next = ids[0]
 
     def forget(self) -> None:
         self._next = self._end = 0

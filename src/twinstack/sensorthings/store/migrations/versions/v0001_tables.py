@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -24,6 +26,9 @@ SELECT id, datastream_id, feature_id,
 FROM observation
 """
 """For Grafana and everybody who writes SQL: the history with timestamps (from year 1 on)."""
+
+
+_SQL = Path(__file__).resolve().parent.parent / "sql"
 
 
 def upgrade() -> None:
@@ -57,6 +62,8 @@ def upgrade() -> None:
     _historical_location_location()
     if op.get_bind().dialect.name == "postgresql":
         op.execute(_OBSERVATION_TS)
+        # As the driver takes it: the text has colons and percent signs of its own.
+        op.get_bind().exec_driver_sql((_SQL / "obs_write_0001.sql").read_text(encoding="utf-8"))
 
 
 def _archive_dead() -> None:
@@ -535,6 +542,7 @@ def _historical_location_location() -> None:
 
 def downgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION obs_write")
         op.execute("DROP VIEW observation_ts")
     op.drop_index(op.f("ix_historical_location_location_location_id"), table_name="historical_location_location")
     op.drop_table("historical_location_location")
