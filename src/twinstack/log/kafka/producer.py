@@ -16,19 +16,14 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as Handle
 
 from twinstack.core import limits
-from twinstack.core.errors import FatalLogError, QueueFull, RecordTooLarge, TwinstackError, Undelivered, Unreachable
-from twinstack.core.errors import TimedOut as TimedOutError
+from twinstack.core.errors import FatalLogError, QueueFull, TwinstackError, Undelivered
 from twinstack.log.kafka.calls import release
 from twinstack.log.kafka.facade import Connection, KafkaHeaders, to_headers
+from twinstack.log.kafka.sizes import RecordBytesMax, TopicLimits, check_sizes, size_of, too_large
 from twinstack.log.seam import Delivery, DeliveryCallback, Headers, OutRecord
 
-RecordBytesMax = Callable[[str], int]
-
-BATCH_OVERHEAD_BYTES = 128
-"""Of a batch with one record: 61 bytes of the batch, some of the record's lengths, and room for both to grow."""
 _BATCH_BYTES = 1_000_000
 _POLL_EVERY = 500
-_ASSUMED_FOR_S = 10.0
 
 SETTINGS: dict[str, Any] = {
     "enable.idempotence": True,
@@ -42,48 +37,6 @@ SETTINGS: dict[str, Any] = {
     "queue.buffering.max.kbytes": limits.PRODUCER_QUEUE_BYTES_MAX // limits.KIB,
     "message.max.bytes": limits.DERIVED_RECORD_BYTES_MAX + 64 * limits.KIB,
 }
-
-
-def size_of(value: bytes | None, key: bytes | None, headers: Headers) -> int:
-    size = len(value or b"") + len(key or b"")
-    for name, content in headers:
-        size += len(name) * 4 + len(content) + 4
-    return size
-
-
-def too_large(topic: str, size: int, limit: int) -> RecordTooLarge:
-    return RecordTooLarge(
-        f"A record of {size} bytes does not fit on the topic '{topic}', which takes {limit} bytes.",
-        fix="Send smaller records.",
-        topic=topic,
-        size=size,
-        limit=limit,
-    )
-
-
-class TopicLimits:
-    """The largest record of each topic, asked once; assumed for a while when no broker answers."""
-
-    def __init__(self, record_bytes_max: RecordBytesMax) -> None:
-        self._ask = record_bytes_max
-        self.known: dict[str, int] = {}
-        self._assumed_until = 0.0
-
-    def of(self, topic: str) -> int:
-        """Errors: UnknownTopic, InvalidName."""
-        limit = self.known.get(topic)
-        if limit is not None:
-            return limit
-        if time.monotonic() < self._assumed_until:
-            return limits.DERIVED_RECORD_BYTES_MAX
-        try:
-            limit = self._ask(topic) - BATCH_OVERHEAD_BYTES
-        except (Unreachable, TimedOutError):
-            # The producer's promise is to queue while the brokers are away.
-            self._assumed_until = time.monotonic() + _ASSUMED_FOR_S
-            return limits.DERIVED_RECORD_BYTES_MAX
-        self.known[topic] = limit
-        return limit
 
 
 class KafkaProducer:
@@ -294,25 +247,3 @@ class KafkaProducer:
         if topic is not None:
             self._limits.known.pop(topic, None)  # it may have been made anew with other limits
         return mapped
-
-
-def check_sizes(
-    topic: str,
-    values: Sequence[bytes | None],
-    keys: Sequence[bytes | None],
-    headers: Sequence[Headers] | None,
-    limit: int,
-) -> None:
-    """All or none: raises RecordTooLarge before the first record is queued."""
-    # A bound over whole columns: the sizes one by one cost as much as sending the records.
-    largest = max(map(len, filter(None, values)), default=0) + max(map(len, filter(None, keys)), default=0)
-    if headers:
-        names = {name for own in headers for name, _ in own}
-        longest = max([len(content) for own in headers for _, content in own], default=0)
-        largest += max(map(len, headers)) * (max(map(len, names), default=0) * 4 + longest + 4)
-    if largest <= limit:
-        return
-    for i, value in enumerate(values):
-        size = size_of(value, keys[i] if len(keys) == len(values) else keys[0], headers[i] if headers else ())
-        if size > limit:
-            raise too_large(topic, size, limit)

@@ -37,7 +37,8 @@ from twinstack.core.errors import (
 )
 from twinstack.log.kafka.calls import Caller, NoReturn, release
 from twinstack.log.kafka.facade import Connection, KafkaHeaders, to_headers, to_kafka
-from twinstack.log.kafka.producer import SETTINGS, RecordBytesMax, TopicLimits, check_sizes, size_of, too_large
+from twinstack.log.kafka.producer import SETTINGS
+from twinstack.log.kafka.sizes import RecordBytesMax, TopicLimits, check_sizes, size_of, too_large
 from twinstack.log.seam import Headers, OutRecord, TopicPartition
 
 _CALL_S = 5.0
