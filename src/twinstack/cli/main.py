@@ -34,10 +34,9 @@ root = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (server, demo, settings, topics, doctor):
+for part in (server, demo, settings, topics, doctor, setup):
     part.add_to(root)
 root.add_typer(kafka.group, name="kafka")
-root.add_typer(setup.group, name="setup")
 root.add_typer(system.group, name="system")
 root.add_typer(app_commands.group, name="app")
 

@@ -7,11 +7,13 @@ from typing import Annotated
 import typer
 
 from twinstack.cli.output import Json, emit_json, emit_lines, hint
+from twinstack.cli.topics import setup_group
 
-group = typer.Typer(help="Prepare the services that a server uses.", no_args_is_help=True)
+
+def add_to(_root: typer.Typer) -> None:
+    setup_group.command("postgres")(postgres)
 
 
-@group.command("postgres")
 def postgres(
     url: Annotated[str, typer.Option("--url", help="The store's URL: postgresql://role:password@host:5432/database.")],
     admin: Annotated[

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.5
 
-setup_group = typer.Typer(help="Prepare a log.", no_args_is_help=True)
+setup_group = typer.Typer(help="Prepare a log, or a store.", no_args_is_help=True)
 topics_group = typer.Typer(help="Topics of a log.", no_args_is_help=True)
 
 
