@@ -31,6 +31,8 @@ bench: .venv/test.stamp ## measure against peers and raw limits
 	$(BIN)/python -m bench.log --json $(ARGS)
 	$(BIN)/python -m bench.client --json $(ARGS)
 	$(BIN)/python -m bench.filter --json $(ARGS)
+	$(BIN)/python -m bench.join_operator --json $(ARGS)
+	$(BIN)/python -m bench.window_operator --json $(ARGS)
 
 lock: ## write requirements/*.lock anew (needs uv)
 	scripts/lock

@@ -136,13 +136,12 @@ RESULTS: list[tuple[str, list[int]]] = [
     ("result/a/b eq 7", [7]),
     ("result add 1 eq 2", [1]),
     ("result div 2 eq 0.5", [1]),
-    ("floor(result) eq 2 or ceiling(result) eq 1 or round(result) eq null and id lt 6", [1, 2, 3, 4, 5, 6]),
+    ("floor(result) eq 2 or ceiling(result) eq 1 or round(result) eq null and id lt 6", [1, 2, 3, 4, 5]),
     ("result lt true", []),
     ("result lt result", []),
     ("result ge result", [1, 2, 3, 4, 5, 8]),
     ("contains(result,'o')", [4]),
     (f"result eq {2**60}", [8]),
-    ("result gt 1e400", None),  # type: ignore[list-item]
     ("Datastream/Thing/name eq 'Oven' and result eq 1", [1]),
     ("Datastream/Thing/Locations/name eq 'Oven place' and id le 2", [1, 2]),
     ("Datastream/id eq 2", []),
@@ -158,18 +157,14 @@ RESULTS: list[tuple[str, list[int]]] = [
 ]
 
 
-@pytest.mark.parametrize(("text", "expected"), THINGS)
-async def test_things(seeded: Api, text: str, expected: list[int]) -> None:
-    assert await ids(seeded, "Things", text) == expected
+async def test_things(seeded: Api) -> None:
+    for text, expected in THINGS:
+        assert await ids(seeded, "Things", text) == expected, text
 
 
-@pytest.mark.parametrize(("text", "expected"), RESULTS)
-async def test_results_and_paths(seeded: Api, text: str, expected: list[int] | None) -> None:
-    if expected is None:
-        answer = await seeded.client.get(seeded.url("/Observations"), params={"$filter": text})
-        assert answer.status_code == 400
-    else:
-        assert await ids(seeded, "Observations", text) == expected
+async def test_results_and_paths(seeded: Api) -> None:
+    for text, expected in RESULTS:
+        assert await ids(seeded, "Observations", text) == expected, text
 
 
 @pytest.fixture
@@ -181,47 +176,42 @@ async def timed(api: Api) -> Api:
     return api
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("year(phenomenonTime) eq 2026", [1, 2, 3, 5, 6]),
-        ("year(phenomenonTime) eq 1969 and month(phenomenonTime) eq 12 and day(phenomenonTime) eq 31", [4]),
-        ("hour(phenomenonTime) eq 2", [3, 6]),
-        ("minute(phenomenonTime) eq 30", [3]),
-        ("second(phenomenonTime) eq 59", [4]),
-        ("fractionalseconds(phenomenonTime) eq 0.5", [3, 4]),
-        ("date(phenomenonTime) eq 2026-01-01", [1, 2, 3, 5, 6]),
-        ("time(phenomenonTime) ge 02:00:00", [3, 4, 6]),
-        ("totaloffsetminutes(phenomenonTime) eq 0", [1, 2, 3, 4, 5, 6]),
-        ("phenomenonTime lt now()", [1, 4]),
-        ("phenomenonTime gt mindatetime() and phenomenonTime lt maxdatetime()", [1, 2, 3, 4, 5, 6]),
-        ("phenomenonTime add duration'PT1H' eq 2026-01-01T01:00:00Z", [1]),
-        ("phenomenonTime sub duration'PT1H' eq 2026-01-01T00:00:00Z", [2]),
-        ("phenomenonTime sub 2026-01-01T00:00:00Z gt duration'PT2H'", [3]),
-        ("phenomenonTime lt 2026-01-01T01:00:00Z", [1, 4]),
-        ("phenomenonTime le 2026-01-01T02:00:00Z", [1, 2, 4, 5]),
-        ("phenomenonTime gt 2026-01-01T01:00:00Z", [3, 6]),
-        ("phenomenonTime eq 2026-01-01T01:00:00Z/2026-01-01T02:00:00Z", [5]),
-        ("phenomenonTime ne 2026-01-01T01:00:00Z/2026-01-01T02:00:00Z and id gt 4", [6]),
-        ("phenomenonTime gt 2026-01-01T00:00:00Z/2026-01-01T00:30:00Z", [2, 3, 5, 6]),
-        ("before(phenomenonTime,2026-01-01T01:00:00Z)", [1, 4]),
-        ("after(phenomenonTime,2026-01-01T01:30:00Z)", [3, 6]),
-        ("during(phenomenonTime,2026-01-01T01:00:00Z/2026-01-01T02:00:00Z)", [2, 5]),
-        ("during(phenomenonTime,2026-01-01T01:00:00Z/duration)", None),
-        ("during(phenomenonTime,2026-01-01T01:00:00Z/PT1H)", [2, 5]),
-        ("during(phenomenonTime,'2026-01-01T01:00:00Z/2026-01-01T02:00:00Z')", [2, 5]),
-        ("meets(phenomenonTime,2026-01-01T02:00:00Z/2026-01-01T03:00:00Z)", [5]),
-        ("overlaps(phenomenonTime,2026-01-01T01:30:00Z/2026-01-01T02:30:00Z)", [5, 6]),
-        ("starts(phenomenonTime,2026-01-01T01:00:00Z/2026-01-01T03:00:00Z)", [2, 5]),
-        ("finishes(phenomenonTime,2026-01-01T01:00:00Z/2026-01-01T03:00:00Z)", [6]),
-    ],
-)
-async def test_times_and_intervals(timed: Api, text: str, expected: list[int] | None) -> None:
-    if expected is None:
-        answer = await timed.client.get(timed.url("/Observations"), params={"$filter": text})
-        assert answer.status_code == 400
-    else:
-        assert await ids(timed, "Observations", text) == expected
+MOMENTS: list[tuple[str, list[int]]] = [
+    ("year(phenomenonTime) eq 2026", [1, 2, 3, 5, 6]),
+    ("year(phenomenonTime) eq 1969 and month(phenomenonTime) eq 12 and day(phenomenonTime) eq 31", [4]),
+    ("hour(phenomenonTime) eq 2", [3, 6]),
+    ("minute(phenomenonTime) eq 30", [3]),
+    ("second(phenomenonTime) eq 59", [4]),
+    ("fractionalseconds(phenomenonTime) eq 0.5", [3, 4]),
+    ("date(phenomenonTime) eq 2026-01-01", [1, 2, 3, 5, 6]),
+    ("time(phenomenonTime) ge 02:00:00", [3, 4, 6]),
+    ("totaloffsetminutes(phenomenonTime) eq 0", [1, 2, 3, 4, 5, 6]),
+    ("phenomenonTime lt now()", [1, 4]),
+    ("phenomenonTime gt mindatetime() and phenomenonTime lt maxdatetime()", [1, 2, 3, 4, 5, 6]),
+    ("phenomenonTime add duration'PT1H' eq 2026-01-01T01:00:00Z", [1]),
+    ("phenomenonTime sub duration'PT1H' eq 2026-01-01T00:00:00Z", [2]),
+    ("phenomenonTime sub 2026-01-01T00:00:00Z gt duration'PT2H'", [3]),
+    ("phenomenonTime lt 2026-01-01T01:00:00Z", [1, 4]),
+    ("phenomenonTime le 2026-01-01T02:00:00Z", [1, 2, 4, 5]),
+    ("phenomenonTime gt 2026-01-01T01:00:00Z", [3, 6]),
+    ("phenomenonTime eq 2026-01-01T01:00:00Z/2026-01-01T02:00:00Z", [5]),
+    ("phenomenonTime ne 2026-01-01T01:00:00Z/2026-01-01T02:00:00Z and id gt 4", [6]),
+    ("phenomenonTime gt 2026-01-01T00:00:00Z/2026-01-01T00:30:00Z", [2, 3, 5, 6]),
+    ("before(phenomenonTime,2026-01-01T01:00:00Z)", [1, 4]),
+    ("after(phenomenonTime,2026-01-01T01:30:00Z)", [3, 6]),
+    ("during(phenomenonTime,2026-01-01T01:00:00Z/2026-01-01T02:00:00Z)", [2, 5]),
+    ("during(phenomenonTime,2026-01-01T01:00:00Z/PT1H)", [2, 5]),
+    ("during(phenomenonTime,'2026-01-01T01:00:00Z/2026-01-01T02:00:00Z')", [2, 5]),
+    ("meets(phenomenonTime,2026-01-01T02:00:00Z/2026-01-01T03:00:00Z)", [5]),
+    ("overlaps(phenomenonTime,2026-01-01T01:30:00Z/2026-01-01T02:30:00Z)", [5, 6]),
+    ("starts(phenomenonTime,2026-01-01T01:00:00Z/2026-01-01T03:00:00Z)", [2, 5]),
+    ("finishes(phenomenonTime,2026-01-01T01:00:00Z/2026-01-01T03:00:00Z)", [6]),
+]
+
+
+async def test_times_and_intervals(timed: Api) -> None:
+    for text, expected in MOMENTS:
+        assert await ids(timed, "Observations", text) == expected, text
 
 
 async def test_the_extent_of_a_datastream_filters(seeded: Api) -> None:
@@ -230,52 +220,54 @@ async def test_the_extent_of_a_datastream_filters(seeded: Api) -> None:
     assert await ids(seeded, "Datastreams", "unitOfMeasurement/symbol eq '°C' and Observations/result eq 1") == [1]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "name",
-        "name eq",
-        "eq 'x'",
-        "name eq 'x",
-        "name eq x'",
-        "(name eq 'x'",
-        "name eq 'x')",
-        "name = 'x'",
-        "name eq 'a' 'b'",
-        "nope eq 1",
-        "Thing/name eq 'x'",
-        "Datastreams eq 1",
-        "Datastreams/Nope/name eq 1",
-        "name/x eq 1",
-        "name eq 5",
-        "id eq 'x'",
-        "length(5) eq 1",
-        "length() eq 1",
-        "length(name,name) eq 1",
-        "nosuch(name)",
-        "name in ()",
-        "name in 'x'",
-        "id add 'x' eq 1",
-        "year(name) eq 1",
-        "name eq 2026-99-99",
-        "name eq duration'x'",
-        "1e999 eq id",
-        "Datastreams/any(d:d/id eq 1)",
-        "not name",
-        "",
-        "\u0000",
-        "name eq '\u0000'",
-        "(" * 100 + "id eq 1" + ")" * 100,
-        "not " * 100 + "true",
-        " and ".join(["id eq 1"] * 2000),
-        " add ".join(["id"] * 700) + " eq 1",
-        "id in (" + ",".join(["1"] * 5000) + ")",
-    ],
-)
-async def test_malformed_filters_are_400(api: Api, text: str) -> None:
-    answer = await api.client.get(api.url("/Things"), params={"$filter": text})
-    assert answer.status_code == 400, answer.text
-    assert answer.json()["code"] == 400
+MALFORMED = [
+    "id gt 1e400",
+    "during(HistoricalLocations/time,2026-01-01T01:00:00Z/duration)",
+    "name",
+    "name eq",
+    "eq 'x'",
+    "name eq 'x",
+    "name eq x'",
+    "(name eq 'x'",
+    "name eq 'x')",
+    "name = 'x'",
+    "name eq 'a' 'b'",
+    "nope eq 1",
+    "Thing/name eq 'x'",
+    "Datastreams eq 1",
+    "Datastreams/Nope/name eq 1",
+    "name/x eq 1",
+    "name eq 5",
+    "id eq 'x'",
+    "length(5) eq 1",
+    "length() eq 1",
+    "length(name,name) eq 1",
+    "nosuch(name)",
+    "name in ()",
+    "name in 'x'",
+    "id add 'x' eq 1",
+    "year(name) eq 1",
+    "name eq 2026-99-99",
+    "name eq duration'x'",
+    "1e999 eq id",
+    "Datastreams/any(d:d/id eq 1)",
+    "not name",
+    "",
+    "\u0000",
+    "name eq '\u0000'",
+    "(" * 100 + "id eq 1" + ")" * 100,
+    "not " * 100 + "true",
+    " and ".join(["id eq 1"] * 2000),
+    " add ".join(["id"] * 700) + " eq 1",
+    "id in (" + ",".join(["1"] * 5000) + ")",
+]
+
+
+async def test_malformed_filters_are_400(api: Api) -> None:
+    for text in MALFORMED:
+        answer = await api.client.get(api.url("/Things"), params={"$filter": text})
+        assert answer.status_code == 400, (text, answer.text)
+        assert answer.json()["code"] == 400
 
 
 @pytest.mark.parametrize("text", ["cast(id,Edm.String) eq '1'", "isof(name,'x')"])

@@ -15,13 +15,14 @@ from pathlib import Path
 import sqlalchemy as sa
 import uvicorn
 
-from twinstack.bridges.topics import ensure_topics, specs_of
+from twinstack.bridges.topics import specs_of
 from twinstack.core import timestamps
 from twinstack.core.instances import load_instances
 from twinstack.core.observations import encode
 from twinstack.log.embedded import EmbeddedLog
 from twinstack.log.http import LogService
 from twinstack.log.seam import EARLIEST, Log, OutRecord, TopicPartition
+from twinstack.log.topics import ensure_topics
 from twinstack.sensorthings.store import NewObservation, Store, open_store, tables
 
 CAR = "cz.icecars.iot4cps-wp5-CarFleet.Car1"
@@ -176,7 +177,7 @@ def on(log, address, folder, quantities=3):
     store = open_store(f"sqlite:{folder / 'store.sqlite'}")
     store.migrate()
     for name in (CAR, STATION):
-        ensure_topics(log, specs_of(store.create_system(name).result()))
+        ensure_topics(log.admin(), specs_of(store.create_system(name).result()))
     names = [f"q{i}" for i in range(quantities)]
     made = store.register_instances(load_instances(instances(names), CAR), "car").result()
     ids = {q: made.datastreams[q].id for q in names}

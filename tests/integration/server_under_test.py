@@ -58,6 +58,8 @@ class Server:
         self.data = data
         self.port = port or free_port()
         self.url = f"http://localhost:{self.port}"
+        self.log = self.url
+        """Where `records` reads; a test with another log names it here."""
         started = time.monotonic()
         self.process = subprocess.Popen(
             [*TWINSTACK, *command, "--port", str(self.port), "--data", str(data)],
@@ -110,7 +112,7 @@ class Server:
 
     def records(self, topic: str) -> list[dict[str, Any]]:
         """All records of a topic that are there now, in order of arrival: `{"key", "value"}`."""
-        log = connect(self.url)
+        log = connect(self.log)
         try:
             tps = [TopicPartition(topic, p) for p in range(log.admin().describe(topic).partitions)]
             ends = log.admin().end_offsets(tps)

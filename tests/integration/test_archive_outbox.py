@@ -18,10 +18,13 @@ from twinstack.bridges.history import Resolver, read
 from twinstack.bridges.outbox import Publisher
 from twinstack.bridges.process import Stop
 from twinstack.bridges.replay import replay
-from twinstack.bridges.topics import ensure_topics, specs_of
+from twinstack.bridges.topics import specs_of
 from twinstack.core.errors import Conflict
 from twinstack.core.instances import load_instances
+from twinstack.core.settings import load
 from twinstack.log.seam import OutRecord
+from twinstack.log.topics import ensure_topics
+from twinstack.platform.systems import Systems
 from twinstack.sensorthings.model import DATASTREAM, OBSERVATION
 from twinstack.sensorthings.store import NewObservation, WriteContext, dead_letters, open_store, outbox, tables
 from twinstack.streams.catalogue import Datastream, SystemCatalogue
@@ -216,7 +219,7 @@ def test_history_is_visible_at_once_and_what_came_from_the_store_is_skipped(s):
 def test_a_new_system_is_found_while_it_runs(s):
     name = "at.datahouse.iot4cps-wp5-Analytics.Road"
     with InProcess(s, Archive):
-        ensure_topics(s.log, specs_of(s.store.create_system(name).result()))
+        ensure_topics(s.log.admin(), specs_of(s.store.create_system(name).result()))
         made = s.store.register_instances(load_instances(instances(["q"]), name), "c").result()
         key = made.datastreams["q"].entity["log_key"]
         produce(s, OutRecord(f"{name}.int", s.value("q0", 1).replace(s.key("q0").encode(), key.encode()), key.encode()))
@@ -371,7 +374,7 @@ def test_a_topic_made_again_is_read_from_its_beginning(s):
         s.produce(5)
         wait_for(lambda: s.history().total() == 5)
         s.log.admin().delete_topics([f"{CAR}.int"])
-        ensure_topics(s.log, specs_of(s.store.system(CAR)))
+        ensure_topics(s.log.admin(), specs_of(s.store.system(CAR)))
         s.produce(4)
         wait_for(lambda: s.history().total() == 9)
         assert "topic_made_again" in archive.names()
@@ -422,6 +425,20 @@ def test_meta_carries_full_entities_and_tombstones(s):
         wait_for(lambda: b'"new"' in latest(STATION)[s.key("q0").encode()])
         s.store.delete(DATASTREAM, s.ids["q0"], LAB).result()
         wait_for(lambda: latest(CAR)[s.key("q0").encode()] is None)
+
+
+def test_a_meta_topic_that_was_lost_is_filled_again(s):
+    """As at the first start on another log: apps know a Datastream only from there."""
+
+    def latest():
+        return {key: value for key, value, _ in s.records(f"{CAR}.meta")}
+
+    with InProcess(s, Publisher):
+        known = wait_for(lambda: len(found := latest()) == 3 and found)
+    s.log.admin().delete_topics([f"{CAR}.meta"])
+    Systems(s.store, s.log.admin(), load({}).settings).repair()
+    with InProcess(s, Publisher):
+        wait_for(lambda: latest() == known)
 
 
 def test_a_store_put_back_from_a_backup_sends_rather_twice_than_never(s):

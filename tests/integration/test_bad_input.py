@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from server_under_test import Server, instances, produce, server, wait_until
 
 from twinstack import DigitalTwinClient
 from twinstack.core.errors import (
+    InvalidInput,
     InvalidName,
     InvalidResult,
     RecordTooLarge,
@@ -64,6 +66,40 @@ def test_a_record_of_2_mib_is_refused_by_client_and_doors(on: Server) -> None:
     refused = answer.status_code == 413 or answer.json()["offsets"][0]["error_code"] is not None
     assert refused, answer.text
     assert len(on.records(f"{system}.int")) == 1
+
+
+MALFORMED = {
+    "no JSON": ('{"Things": {', "JSON"),
+    "no object": ("[1, 2]", "object"),
+    "a thing that is not there": ({"Thing": "nobody"}, "nobody"),
+    "a sensor that is not there": ({"Sensor": "nothing"}, "nothing"),
+    "an observationType that is none": ({"observationType": "OM_Nonsense"}, "OM_Nonsense"),
+    "no name": ({"name": None}, "name"),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_a_malformed_instance_file_is_refused_and_nothing_of_it_is_registered(
+    on: Server, tmp_path: Path, case: str
+) -> None:
+    change, told = MALFORMED[case]
+    document = instances()
+    if isinstance(change, dict):
+        document["Datastreams"]["temperature"] |= change
+    text = change if isinstance(change, str) else json.dumps(document)
+    file = tmp_path / "instances.json"
+    file.write_text(text)
+    system = "cz.badinput.plant.malformed"
+    with DigitalTwinClient("tester", system, on.url, kafka_rest_server=on.url) as twin:
+        with pytest.raises(InvalidInput, match=told) as caught:
+            twin.register(file)
+        assert caught.value.fix
+    body = f'{{"client": "tester", "instances": {text}}}'
+    answer = on.call("POST", f"/api/v1/systems/{system}/instances", content=body)
+    assert answer.status_code in (400, 422), answer.text
+    assert answer.json()["fix"]
+    names = [d["name"] for d in on.get("/v1.1/Datastreams?$top=1000")["value"]]
+    assert not [name for name in names if name.startswith(system)]
 
 
 @pytest.mark.parametrize("system", ["cz.bad input.plant.a", "cz.badinput.plant", "cz.badinput.plant.", "", "ts.a.b.c"])

@@ -6,9 +6,11 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from server_under_test import (
     TWINSTACK,
@@ -22,6 +24,8 @@ from server_under_test import (
     wait_until,
 )
 
+from services.cli_shapes import Problem, check
+from twinstack import DigitalTwinClient
 from twinstack.cli import main as command
 
 A = "is.iceland.iot4cps-wp5-WeatherService.Stations"
@@ -224,3 +228,86 @@ def test_doctor_is_0_when_all_is_well_and_7_when_not(up: Server, tmp_path: Path)
     away = run("doctor", "--data", str(tmp_path / "new"), TWINSTACK_LOG="localhost:1")
     assert away.returncode == 7
     assert "fix: " in away.stdout
+
+
+def test_after_kafka_start_commands_find_that_kafka(tmp_path: Path) -> None:
+    """No server runs and nothing names a log: what else could be meant? Only as long as it runs."""
+    folder = tmp_path / ".local" / "share" / "twinstack" / "kafka"
+    folder.mkdir(parents=True)
+    port = free_port()
+    node = subprocess.Popen(
+        [sys.executable, "-c", "input()", str(folder / "node-1" / "server.properties")], stdin=subprocess.PIPE
+    )
+    nodes = [{"id": 1, "port": port, "controller_port": free_port(), "pid": node.pid}]
+    cluster = {"cluster_id": "t", "profile": "small", "extra": {}, "nodes": nodes}
+    (folder / "cluster.json").write_text(json.dumps(cluster))
+    arguments = ("topics", "list", "--data", str(tmp_path / "none"))
+    try:
+        assert f"No Kafka broker answers at 127.0.0.1:{port}" in run(*arguments, HOME=str(tmp_path)).stderr
+    finally:
+        node.kill()
+        node.wait()
+    assert "No server answers at localhost:" in run(*arguments, HOME=str(tmp_path)).stderr
+
+
+def test_what_a_user_does_wrong_first_is_explained() -> None:
+    systems = ("is.iceland.w.Stations", "is.iceland.w.Services")
+    unquoted = run(
+        "app", "run", "--stream-name", "s", "--source-system", *systems, "--filter-logic", "SELECT", "a", "b"
+    )
+    assert unquoted.returncode == 2
+    assert "Put it in quotes of the shell" in unquoted.stderr
+
+
+def test_what_commands_print_as_json_has_its_committed_shape(up: Server, tmp_path: Path) -> None:
+    produce(up, A, NAME, [1.5])
+    app = {"name": "shaped", "target": B, "sources": [A], "text": "SELECT * FROM * WHERE result < 4;"}
+    up.post("/api/v1/apps", app)
+    at = ("--server", up.url)
+    lines = {
+        "topics list": at,
+        "setup topics": at,
+        "tail": (f"{A}.int", "--from-beginning", "-n", "1", *at),
+        "logs": at,
+        "config": (),
+        "doctor": ("--data", str(up.data)),
+        "system add": ("cz.icecars.z.Shaped", *at),
+        "system list": at,
+        "system show": (A, *at),
+        "app list": at,
+        "app show": ("shaped", *at),
+        "app check": ("--source-system", A, "SELECT * FROM * WHERE result < 1 AND result / 0 > 1;", *at),
+    }
+    for name, arguments in lines.items():
+        done = run(*name.split(), *arguments, "--json")
+        assert done.returncode == 0, (name, done.stderr)
+        assert check(name, done.stdout), name
+    wrong = run("app", "check", "--source-system", A, "SELECT * FROM * WHERE resul < 4;", *at, "--json")
+    assert check("app check", wrong.stdout).errors
+    assert msgspec.json.decode(wrong.stderr.splitlines()[-1], type=Problem).code
+    with server(tmp_path / "own", ("up", "--open", "--json")) as own:
+        assert check("up", own.out[0]).ready == own.url
+        assert check("down", run("down", "--data", str(own.data), "--json").stdout).url == own.url
+    assert check("reset", run("reset", "--data", str(tmp_path / "own"), "--yes", "--json").stdout)
+
+
+@pytest.mark.parametrize("command", [("logs", "--follow"), ("tail", f"{A}.log", "--from-beginning")])
+def test_ctrl_c_ends_what_follows_with_0(up: Server, command: tuple[str, ...]) -> None:
+    following = subprocess.Popen(
+        [*TWINSTACK, *command, "--server", up.url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        env={**clean_environment(), "PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        with DigitalTwinClient("follower", A, up.url, kafka_rest_server=up.url) as twin:
+            twin.produce("logging", "a line").wait(20)
+        assert following.stdout is not None and any("a line" in line for line in following.stdout)
+        following.send_signal(signal.SIGINT)
+        _, err = following.communicate(timeout=30)
+    finally:
+        following.kill()
+    assert following.returncode == 0, err
+    assert "Traceback" not in err

@@ -102,6 +102,7 @@ def test_a_topic_made_again_is_read_from_its_beginning(on: Server) -> None:
         log.admin().create_topics([TopicSpec(f"{source}.int", 3)])
     finally:
         log.close()
-    produce(on, source, NAME, [30.0])
-    assert wait_until(lambda: len(received(on, system)) >= 6, 30), received(on, system)
-    assert received(on, system)[-1] == ("again", 30.0)
+    again = [float(n) for n in range(30, 40)]  # at once, past the position in the topic before
+    produce(on, source, NAME, again)
+    assert wait_until(lambda: len(received(on, system)) >= 15, 30), received(on, system)
+    assert received(on, system)[5:] == [("again", n) for n in again]

@@ -184,6 +184,32 @@ def test_after_a_commit_that_took_too_long_the_owner_is_told_to_go_back(
     assert [value for _, value in everything_on(log, topic)] == [b"1", b"2", b"3"]
 
 
+def test_an_owner_that_renews_itself_after_a_slow_commit_leaves_its_successor_alone(
+    log: KafkaLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new epoch that a slow commit asks for would fence a process that took over meanwhile."""
+    tp = TopicPartition(make_topic(log), 0)
+    for overtaken in (False, True):
+        name = f"renewed-{new_uid()}"
+        owner = log.transaction(name)
+        with monkeypatch.context() as patched:
+            patched.setattr(limits, "KAFKA_REQUEST_MS", -1)
+            owner.commit(name, {tp: 1})
+        successor = log.transaction(name) if overtaken else None
+        with pytest.raises(TransactionAborted):
+            owner.commit(name, {tp: 2})
+        if successor is not None:
+            with pytest.raises(Fenced):
+                owner.abort()
+            successor.commit(name, {tp: 3})
+            successor.close()
+        else:
+            owner.abort()
+            owner.commit(name, {tp: 3})
+        owner.close()
+        assert log.admin().group_offsets(name) == {tp: 3}
+
+
 def test_a_transaction_recovers_from_a_broker_that_hung_until_it_was_taken_for_dead(
     kafka_node: KafkaNode, log: KafkaLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

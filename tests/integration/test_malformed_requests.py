@@ -255,7 +255,7 @@ def test_schemathesis_finds_no_5xx(on: Server) -> None:
 
     def run(operation: Any) -> Callable[[], None]:
         @settings(
-            max_examples=3,
+            max_examples=2,
             deadline=None,
             database=None,
             derandomize=True,

@@ -45,9 +45,12 @@ BAD = {
 }
 
 
-@pytest.fixture(scope="module")
-def on(tmp_path_factory: pytest.TempPathFactory):
-    with server(tmp_path_factory.mktemp("poison") / "data") as running:
+@pytest.fixture(scope="module", params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+def on(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+    kafka = request.getfixturevalue("kafka_node").bootstrap if request.param == "kafka" else None
+    command = ("up", "--open", *(("--log", kafka) if kafka else ()))
+    with server(tmp_path_factory.mktemp("poison") / "data", command) as running:
+        running.log = kafka or running.url
         running.call("POST", f"/api/v1/systems/{SOURCE}/instances", json={"client": "c", "instances": instances()})
         running.call("POST", f"/api/v1/systems/{TARGET}/instances", json={"client": "c", "instances": instances()})
         app = {"name": "warm", "target": TARGET, "sources": [SOURCE], "text": "SELECT * FROM * WHERE result < 40;"}
@@ -60,7 +63,7 @@ def _append(on: Server) -> None:
     values: list[bytes] = []
     for n, bad in enumerate(BAD.values()):
         values += [good(n), bad]
-    log = connect(on.url)
+    log = connect(on.log)
     try:
         producer = log.producer()
         for value in values:
@@ -98,7 +101,7 @@ def test_each_good_one_is_in_history(on: Server, system: str) -> None:
 
 def test_each_bad_one_is_a_dead_letter_of_the_app_with_its_bytes(on: Server) -> None:
     uid = on.get("/api/v1/apps")["items"][0]["uid"]
-    log = connect(on.url)
+    log = connect(on.log)
     try:
         consumer = log.consumer(start="earliest")
         from twinstack.log.seam import TopicPartition

@@ -18,12 +18,13 @@ from server_under_test import Server, server, wait_until
 
 MIB = 1 << 20
 OBSERVATIONS = 600
+PUBLIC_URL = "https://data.example/twin"
 OM = "http://www.opengis.net/def/observationType/OGC-OM/2.0/OM_Measurement"
 
 
 @pytest.fixture(scope="module")
 def on(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with server(tmp_path_factory.mktemp("traps") / "data") as running:
+    with server(tmp_path_factory.mktemp("traps") / "data", TWINSTACK_PUBLIC_URL=PUBLIC_URL) as running:
         running.post("/v1.1/Things", whole_thing("First", OBSERVATIONS))
         yield running
 
@@ -47,6 +48,13 @@ def created(on: Server, path: str, body: Any) -> int:
     answer = on.call("POST", path, json=body)
     assert answer.status_code == 201, answer.text
     return int(answer.headers["location"].rpartition("(")[2][:-1])
+
+
+def test_addresses_are_those_that_clients_of_a_proxy_can_follow(on: Server) -> None:
+    for slash in ("", "/"):
+        urls = [one["url"] for one in on.get(f"/v1.1{slash}")["value"]]
+        assert urls[0] == f"{PUBLIC_URL}/v1.1/Things"
+    assert on.get("/v1.0/Things(1)")["@iot.selfLink"] == f"{PUBLIC_URL}/v1.0/Things(1)"
 
 
 @pytest.mark.parametrize(

@@ -22,11 +22,12 @@ import msgspec
 import sqlalchemy as sa
 
 from twinstack.bridges.process import Backoff, Report, Stop, main
-from twinstack.bridges.topics import MARKER_TOPIC, ensure_topics, specs_of
+from twinstack.bridges.topics import MARKER_TOPIC, specs_of
 from twinstack.core import limits
 from twinstack.core.errors import Fenced, RecordTooLarge, TimedOut, TwinstackError, UnknownTopic
 from twinstack.core.failpoints import hit
 from twinstack.log.seam import EARLIEST, Log, OutRecord, TopicPartition, Transaction
+from twinstack.log.topics import ensure_topics
 from twinstack.sensorthings.store import Store, outbox
 from twinstack.sensorthings.store.outbox import Payload
 from twinstack.sensorthings.store.tables import outbox_head
@@ -107,7 +108,7 @@ class Publisher:
     def start(self) -> None:
         self._uuid = self._store.info("uuid")
         self._header_key = bytes.fromhex(self._store.info("header_key"))
-        ensure_topics(self._log, [MARKER_TOPIC])
+        ensure_topics(self._log.admin(), [MARKER_TOPIC])
 
     def step(self) -> bool:
         """Sends what waits, each shard once; whether there was anything."""
@@ -272,7 +273,7 @@ class Publisher:
         for row in self._store.systems():
             for spec in specs_of(row):
                 if spec.name == topic and row.state != "deleting":
-                    ensure_topics(self._log, [spec])
+                    ensure_topics(self._log.admin(), [spec])
                     self._known_topics.add(topic)
                     return True
         return False

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
-
 from twinstack.core import limits, names
-from twinstack.core.errors import Conflict
-from twinstack.log.seam import Log, TopicSpec
+from twinstack.log.seam import TopicSpec
 from twinstack.sensorthings.store.systems import SystemRow
 
 MARKER_TOPIC = TopicSpec(names.OUTBOX_TOPIC, limits.OUTBOX_SHARDS, "compact")
@@ -21,10 +17,3 @@ def specs_of(system: SystemRow) -> list[TopicSpec]:
         TopicSpec(f"{system.name}.log", 1, retention_ms=retention_ms),
         TopicSpec(f"{system.name}.meta", 1, "compact"),
     ]
-
-
-def ensure_topics(log: Log, specs: Sequence[TopicSpec]) -> None:
-    """Makes the topics that are missing; one that exists with other partitions is kept as it is."""
-    for spec in specs:
-        with suppress(Conflict):
-            log.admin().create_topics([spec])

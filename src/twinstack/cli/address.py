@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from twinstack.cli.output import hint
 from twinstack.core.errors import NotFound, SettingsError
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class Place:
 
 
 def find(server: str | None = None, data: Path | None = None) -> Place:
-    """The place named by the option, else by the settings, else that of the server which holds the data folder."""
+    """The place named by the option, else by the settings, else that of the server which holds the data folder, else
+    the Kafka of this machine."""
     from twinstack.core.settings import load
 
     settings = load({"data": data}).settings
@@ -48,8 +50,21 @@ def find(server: str | None = None, data: Path | None = None) -> Place:
     found = running_server(settings.data, given=data is not None)
     if found is not None:
         return Place(found["url"], found["url"] if found["log"] == "embedded" else found["log"])
+    if settings.embedded and (kafka := kafka_here()) is not None:
+        hint(f"No server runs here; the Kafka that was started on this machine is used: {kafka}")
+        return Place("", kafka)
     url = f"http://localhost:{settings.port}"
     return Place(url, url if settings.embedded else settings.log)
+
+
+def kafka_here() -> str | None:
+    """The brokers that `twinstack kafka start` started, as far as they run: what else could be meant after it?"""
+    from twinstack.log.kafka import node
+
+    with contextlib.suppress(NotFound):
+        cluster = node.find()
+        return cluster.bootstrap if any(n.running for n in cluster.nodes) else None
+    return None
 
 
 def _log_of(url: str) -> str:

@@ -11,7 +11,7 @@ import typer
 from twinstack.cli.address import Data, Server, find, open_log
 from twinstack.cli.output import Json, emit_json, emit_lines, emit_rows, hint
 from twinstack.cli.system import server_url
-from twinstack.core.errors import InvalidInput, QueryError, TwinstackError, Unavailable
+from twinstack.core.errors import InvalidInput, QueryError, TwinstackError, Unavailable, UnknownTopic
 from twinstack.core.ids import named_uid
 from twinstack.core.names import parse_system
 
@@ -70,13 +70,19 @@ def run(
         last: list[Report] = []
 
         def on_state(report: Report) -> None:
+            news = as_json or report.event == "state" or not last or _counted(report) != _counted(last[0])
             last[:] = [report]
-            _tell(report, as_json)
+            if news:
+                _tell(report, as_json)
 
         state = run_app(spec, log, stop=stop, on_state=on_state)
     if state == "crashed":
         cause = last[0].message if last else ""
         raise TwinstackError(f"The app crashed: {cause}", fix=f"`twinstack logs {spec.target}` tells more.")
+
+
+def _counted(report: Report) -> tuple[Any, ...]:
+    return tuple(report.counters.get(name) for name in ("records_in", "records_out", "dead"))
 
 
 def _tell(report: Report, as_json: bool) -> None:
@@ -99,8 +105,15 @@ def _check(spec: AppSpec, log: Any) -> None:
     from twinstack.streams.plan import make_plan
 
     admin = log.admin()
-    for topic in (*(f"{source}.int" for source in spec.sources), spec.target_topic):
-        admin.describe(topic)
+    for system, topic in (*((source, f"{source}.int") for source in spec.sources), (spec.target, spec.target_topic)):
+        try:
+            admin.describe(topic)
+        except UnknownTopic:
+            raise UnknownTopic(
+                f"The system {system} has no topics here.",
+                fix=f"Register a client of it, or create it: twinstack system add {system}",
+                topic=topic,
+            ) from None
     catalogue = MetaCatalogue(log)
     try:
         for warning in make_plan(spec, catalogue).checked.warnings:

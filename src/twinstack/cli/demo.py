@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from twinstack.core.settings import Settings
     from twinstack.platform.service import Platform
     from twinstack.platform.supervisor import Child
+    from twinstack.web.server import Scenario
 
 PROGRAMS = (  # in the order of the flow: what others wait for starts first
     "WeatherService/demo_station_1/demo_station_1.py",
@@ -62,8 +63,7 @@ def demo(
     with stops_cleanly(), _kafka(settings) as log_address, _shown(as_json) as show:
         settings = msgspec.structs.replace(settings, log=log_address)
         hints = (f"What the programs say is also in {settings.data / 'logs'}; {QUIET}'s documents are there alone.",)
-        programs = partial(start, folder=folder, show=show)
-        serve(settings, Mode.DEMO, as_json=as_json, hints=hints, programs=programs)
+        serve(settings, Mode.DEMO, as_json=as_json, hints=hints, scenario=scenario(folder, show))
 
 
 @contextlib.contextmanager
@@ -88,6 +88,7 @@ def _kafka(settings: Settings) -> Iterator[str]:
         yield settings.log
         return
     from twinstack.log.kafka import node
+    from twinstack.log.kafka.coordinators import ask_early
     from twinstack.platform.folder import Folder
     from twinstack.platform.policy import Mode
 
@@ -97,7 +98,9 @@ def _kafka(settings: Settings) -> Iterator[str]:
     kafka = settings.data / "kafka"
     try:
         ports = None if (kafka / "cluster.json").exists() else node.free_ports(1)
-        yield node.start(1, kafka, ports, progress=hint).bootstrap
+        cluster = node.start(1, kafka, ports, progress=hint)
+        ask_early(cluster.bootstrap)
+        yield cluster.bootstrap
     finally:
         node.stop(kafka, progress=hint)
 
@@ -117,18 +120,28 @@ def _reset(folder: Any) -> None:
     folder.delete()
 
 
-async def start(platform: Platform, folder: Path, show: Show | None = None) -> list[Child]:
-    """Systems and apps of the demo, then its programs; what is there already is left as it is."""
-    from starlette.concurrency import run_in_threadpool
+def scenario(folder: Path, show: Show | None = None) -> Scenario:
+    """Systems, apps and programs of the demo; what is there already is left as it is. Errors: NotFound."""
+    from twinstack.web.server import Scenario
 
+    companies = _read(folder / "systems.json")["companies"]
+    return Scenario(
+        systems=[system for company in companies for system in company["systems"]],
+        deploy=partial(_deploy, apps=_read(folder / "apps.json")["apps"]),
+        programs=partial(_programs, folder=folder, show=show),
+    )
+
+
+def _deploy(platform: Platform, apps: Sequence[Mapping[str, Any]]) -> None:
     from twinstack.platform.apps import NewApp
+
+    for wanted in apps:
+        platform.apps.deploy(NewApp(**wanted), "lab")
+
+
+def _programs(platform: Platform, folder: Path, show: Show | None) -> list[Child]:
     from twinstack.platform.supervisor import Child
 
-    for company in _read(folder / "systems.json")["companies"]:
-        for system in company["systems"]:
-            await run_in_threadpool(platform.systems.ensure, system)
-    for wanted in _read(folder / "apps.json")["apps"]:
-        await platform.deploy(NewApp(**wanted))
     address = ["--server", platform.url, *([] if platform.settings.embedded else ["--kafka", platform.settings.log])]
     children = []
     for program in PROGRAMS:

@@ -17,7 +17,20 @@ import typer
 
 from twinstack import __version__
 from twinstack.cli import app as app_commands
-from twinstack.cli import demo, doctor, kafka, server, settings, setup, system, topics
+from twinstack.cli import (
+    demo,
+    doctor,
+    kafka,
+    retention,
+    sensorthings,
+    server,
+    settings,
+    setup,
+    store,
+    system,
+    topics,
+    transfer,
+)
 from twinstack.cli.output import emit_lines, show_error
 from twinstack.core.errors import InvalidInput, TwinstackError
 
@@ -34,11 +47,14 @@ root = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (server, demo, settings, topics, doctor, setup):
+for part in (server, demo, settings, topics, doctor, store, transfer):
     part.add_to(root)
 root.add_typer(kafka.group, name="kafka")
+setup.add_to(topics.setup_group)
 root.add_typer(system.group, name="system")
 root.add_typer(app_commands.group, name="app")
+root.add_typer(retention.group, name="retention")
+root.add_typer(sensorthings.group, name="sensorthings")
 
 
 def _version(wanted: bool) -> None:
@@ -80,6 +96,11 @@ def run(arguments: Sequence[str]) -> int:
 
 def _usage(error: Any) -> TwinstackError:
     path = error.ctx.command_path if getattr(error, "ctx", None) else "twinstack"
+    if path == "twinstack app run" and "extra argument" in error.format_message():
+        return InvalidInput(
+            "The text of the app reached the command in pieces.",
+            fix='Put it in quotes of the shell: --filter-logic "SELECT * FROM * WHERE result < 4;"',
+        )
     return InvalidInput(error.format_message(), fix=f"`{path} --help` shows how.")
 
 

@@ -23,6 +23,7 @@ from twinstack.core.names import parse_system
 
 if TYPE_CHECKING:
     from twinstack.core.settings import Settings
+    from twinstack.web.server import Scenario
 
 _POLL_S = 0.5
 _CHILDREN_BUDGETS = 3  # programs, apps and workers are stopped one after the other
@@ -96,9 +97,11 @@ def effective(port: int | None, data: Path | None, log: str | None) -> Settings:
     return settings
 
 
-def serve(settings: Settings, mode: Any, *, as_json: bool, hints: tuple[str, ...] = (), programs: Any = None) -> None:
+def serve(
+    settings: Settings, mode: Any, *, as_json: bool, hints: tuple[str, ...] = (), scenario: Scenario | None = None
+) -> None:
     """Runs the server; `ready URL` is the one line on stdout."""
-    from twinstack.web.server import run
+    from twinstack.web.server import Scenario, run
 
     def on_ready(platform: Any) -> None:
         if as_json:
@@ -108,7 +111,7 @@ def serve(settings: Settings, mode: Any, *, as_json: bool, hints: tuple[str, ...
         for line in (*hints, "Ctrl+C stops all"):
             hint(line)
 
-    run(settings, mode, on_ready=on_ready, programs=programs)
+    run(settings, mode, on_ready=on_ready, scenario=scenario or Scenario())
 
 
 def down(
@@ -165,6 +168,14 @@ def logs(
     as_json: Json = False,
 ) -> None:
     """Show what clients and apps say: states, errors and their own lines."""
+    try:
+        _show_logs(system, server, data, follow=follow, as_json=as_json)
+    except KeyboardInterrupt:  # the way to end what has no end, at whatever step it comes
+        if not follow:
+            raise
+
+
+def _show_logs(system: str | None, server: str | None, data: Path | None, *, follow: bool, as_json: bool) -> None:
     from twinstack.log.seam import EARLIEST, TopicPartition
 
     topic = parse_system(system, allow_reserved=True).topic("log") if system is not None else None
@@ -188,8 +199,6 @@ def logs(
                 for _, topic, value in sorted(rows, key=lambda row: row[0]):
                     _print(topic, value, as_json)
                 waiting = {tp: end for tp, end in waiting.items() if (consumer.position(tp) or 0) < end and batches}
-        except KeyboardInterrupt:
-            return
         finally:
             consumer.close()
 
@@ -211,7 +220,7 @@ def _print(topic: str, value: bytes, as_json: bool) -> None:
         who = f"{kind} {source.get('name', identity)}"
     parts = (
         line.get("time"),
-        line.get("level"),
+        str(line.get("level") or "-").lower(),
         topic.removesuffix(".log"),
         who,
         line.get("event"),

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from twinstack.cli.output import Json, emit_json, emit_lines, hint
-from twinstack.cli.topics import setup_group
 
 
-def add_to(_root: typer.Typer) -> None:
-    setup_group.command("postgres")(postgres)
+def add_to(group: typer.Typer) -> None:
+    """Into the group `setup`, beside `topics`."""
+    group.command("postgres")(postgres)
 
 
 def postgres(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.5
 
-setup_group = typer.Typer(help="Prepare a log, or a store.", no_args_is_help=True)
+setup_group = typer.Typer(help="Prepare a log, or a store on PostgreSQL.", no_args_is_help=True)
 topics_group = typer.Typer(help="Topics of a log.", no_args_is_help=True)
 
 
@@ -160,12 +160,22 @@ def tail(
                 if timeout_s is not None and time.monotonic() - heard >= timeout_s:
                     raise TimedOut(
                         f"No {'further ' if printed else ''}record on {topic} for {timeout_s:g} s ({printed} printed).",
-                        fix="--from-beginning also prints what is there already.",
+                        fix=_why_nothing(topic, from_beginning),
                     )
         except KeyboardInterrupt:
             return
         finally:
             consumer.close()
+
+
+def _why_nothing(topic: str, from_beginning: bool) -> str:
+    if not from_beginning:
+        return "--from-beginning also prints what is there already."
+    if topic.endswith(".ext"):
+        return (
+            "Only stream apps write there: `twinstack logs` shows whether one runs, and its source whether data comes."
+        )
+    return "Wait longer, or see by `twinstack logs` whether a client produces."
 
 
 def _lines(batches: list[Batch], as_json: bool) -> list[str]:

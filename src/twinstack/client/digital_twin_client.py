@@ -141,7 +141,7 @@ class DigitalTwinClient:
     def register(self, instance_file: FileOrMapping) -> Registration:
         """Registers Things, Sensors and Datastreams by an instance file (or its content); running it again changes
         nothing. The result says created, changed or unchanged for each.
-        Errors: InvalidInstances, UnknownSystem, PermissionDenied, Unreachable."""
+        Errors: InvalidInput (no JSON file), InvalidInstances, UnknownSystem, PermissionDenied, Unreachable."""
         document = load_mapping(instance_file, "instance file", "Give the path of a JSON file.")
         load_instances(document, self.system)
         registration = self._wired.metadata.register(self.client_name, document)

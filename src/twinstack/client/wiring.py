@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
-from twinstack.client.http import HttpServer, parse_addresses
+from twinstack.client.http import Address, HttpServer, parse_addresses
 from twinstack.client.local import LocalMetadata, make_topics, open_store
 from twinstack.client.metadata import HttpMetadata, Metadata
 from twinstack.client.transport import LogTransport, Transport
@@ -43,7 +44,8 @@ def connect(
             fix="kafka_rest_server='localhost:1908' for a server with the embedded log, else the brokers of Kafka.",
         )
     gost = parse_addresses(gost_servers, "gost_servers", token)
-    metadata = HttpMetadata(HttpServer(gost), str(system))
+    gost, version = _without_version(gost)
+    metadata = HttpMetadata(HttpServer(gost), str(system), version)
     transport: Transport | None = None
     try:
         if kafka_rest_server:
@@ -65,6 +67,12 @@ def connect(
         metadata.close()
         raise
     return Wiring(metadata, transport)
+
+
+def _without_version(addresses: list[Address]) -> tuple[list[Address], str]:
+    """The addresses up to `/v1.0` or `/v1.1`, with which people name SensorThings servers; the version they name."""
+    bare = [Address(re.sub(r"/v1\.[01]$", "", a.url), a.token) for a in addresses]
+    return bare, "v1.0" if addresses[0].url.endswith("/v1.0") else "v1.1"
 
 
 def _kafka(servers: str, client_name: str) -> Transport:

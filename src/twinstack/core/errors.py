@@ -25,6 +25,7 @@ fields for programs. The command line turns it into `exit_code`, the HTTP doors 
         Fenced                      a newer owner took the transactional id: stop
         PositionLost                the position is no longer on the log
         FatalLogError
+      CorruptState                  a stream app's saved state cannot be read
       Undelivered                   records that were not acknowledged, with their count
       CheckFailed                   a check found problems (doctor)
 """
@@ -206,6 +207,12 @@ class PositionLost(LogError):
 
 class FatalLogError(LogError):
     code = "log_fatal"
+
+
+class CorruptState(TwinstackError):
+    """`key` is the state record that cannot be read."""
+
+    code = "corrupt_state"
 
 
 class Undelivered(TwinstackError):

@@ -28,6 +28,8 @@ NAMES: dict[str, str] = {
     "log.housekeeping.between_steps": "embedded log: between two steps of retention, compaction or joining",
     "log.http.after_commit": "HTTP service of the log: committed, the answer is not sent",
     "streams.task.between_sends": "stream app: a batch's outputs are sent, its dead letters and offsets are not",
+    "streams.stage.rows_sent": "stream app: rows for the next stage are sent, the state is not",
+    "streams.stage.state_sent": "stream app: the changes of the state are sent, nothing is committed",
     "streams.task.before_commit": "stream app: everything of a transaction is sent, nothing is committed",
     "streams.task.after_commit": "stream app: committed, the task does not know it",
 }

@@ -55,11 +55,24 @@ def decode_json(value: bytes, bytes_max: int = limits.DERIVED_RECORD_BYTES_MAX) 
         raise InvalidRecord("The value is nested too deep.", reason="depth") from None
     except json.JSONDecodeError as error:
         raise InvalidRecord(f"The value is not one JSON text: {error.msg} at {error.pos}.", reason="json") from None
-    # Half a character can only come from an escape (the text is valid UTF-8), and depth needs brackets: counting both
-    # is much cheaper than walking through every value.
-    if "\\u" in text or text.count("{") + text.count("[") > limits.JSON_DEPTH_MAX:
+    # Half a character can only come from an escape (the text is valid UTF-8), and depth needs brackets: looking for
+    # both is much cheaper than walking through every value.
+    if "\\u" in text:
         check_json(parsed)
+    elif text.count("{") + text.count("[") > limits.JSON_DEPTH_MAX and _too_deep(parsed):
+        raise InvalidRecord(f"The value is nested deeper than {limits.JSON_DEPTH_MAX}.", reason="depth")
     return parsed
+
+
+def _too_deep(value: Any) -> bool:
+    """Whether objects and arrays are nested beyond the limit: level by level, since most values hold none."""
+    level = [value]
+    for _ in range(limits.JSON_DEPTH_MAX):
+        items = [item for outer in level for item in (outer.values() if type(outer) is dict else outer)]
+        level = [item for item in items if type(item) is dict or type(item) is list]
+        if not level:
+            return False
+    return True
 
 
 def check_json(value: Any, depth: int = 1) -> None:

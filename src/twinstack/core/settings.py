@@ -30,6 +30,17 @@ EMBEDDED = "embedded"
 Size = Literal["small", "standard", "large"]
 
 
+_RETENTION = re.compile("([1-9][0-9]{0,5})([hdwy])")
+_UNIT_MS = {"h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000, "y": 365 * 86_400_000}
+
+
+def parse_retention_ms(text: str) -> int:
+    """How long something is kept: `36h`, `90d`, `8w`, `2y`. Errors: SettingsError."""
+    if (match := _RETENTION.fullmatch(text)) is None:
+        raise SettingsError(f"'{text[:40]}' is no time to keep something.", fix="Write 36h, 90d, 8w or 2y.")
+    return int(match[1]) * _UNIT_MS[match[2]]
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Every setting with its default; the description is what `twinstack config` prints."""
 
@@ -49,9 +60,20 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Annotated[int, Meta(ge=1, le=10)] | None, Meta(description="replicas of new Kafka topics; empty = the broker's")
     ] = None
     size: Annotated[Size, Meta(description="partitions of new systems: small 1, standard 3, large 12")] = "standard"
+    retention: Annotated[
+        str,
+        Meta(pattern="^([1-9][0-9]{0,5}[hdwy])?$", description="how long history is kept, e.g. 90d; empty = for ever"),
+    ] = ""
     allowed_hosts: Annotated[
         tuple[str, ...], Meta(description="more names that the Host header may carry, comma-separated")
     ] = ()
+    public_url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://[^\s?#\"'<>\\]+)?$",
+            description="address that SensorThings answers carry behind a proxy; empty = as the client asked",
+        ),
+    ] = ""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="of the log on stderr")] = (
         "info"
     )
@@ -59,6 +81,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def store_url(self) -> str:
         return self.store or f"sqlite:{self.data.absolute() / 'store.sqlite'}"
+
+    @property
+    def retention_ms(self) -> int | None:
+        return parse_retention_ms(self.retention) if self.retention else None
 
     @property
     def embedded(self) -> bool:

@@ -9,14 +9,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from twinstack.core.errors import InvalidInput, NotFound
+from twinstack.core.errors import InvalidInput, NotFound, QueryError
 from twinstack.core.ids import new_uid
+from twinstack.core.instances import load_instances
 from twinstack.core.names import parse_system
 from twinstack.core.timestamps import format_us
 from twinstack.log.seam import Log, TopicPartition
+from twinstack.platform.catalogue import CheckedApp
 from twinstack.platform.live import Rate
 from twinstack.platform.supervisor import Child
 from twinstack.platform.systems import Systems
@@ -29,6 +32,7 @@ log = logging.getLogger(__name__)
 
 CHILD = "twinstack.streams.child"
 _NAME_CHARS_MAX = 100
+_REGISTRAR = "platform"
 _TEXT_QUOTES = "“”„‟«»\"'"
 
 
@@ -55,8 +59,8 @@ class Status:
     out: Rate = field(default_factory=lambda: Rate(time.monotonic()))
 
 
-Check = Callable[[NewApp], Sequence[str]]
-"""Compiles the text against the Datastreams of its sources; the topics it reads. Errors: QueryError."""
+Check = Callable[[NewApp], CheckedApp]
+"""Compiles the text against the Datastreams of its sources; what it reads and makes. Errors: QueryError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,23 +96,22 @@ class Apps:
 
     # --- what is wanted (worker threads) ----------------------------------------------------------------------------
     def load(self) -> list[App]:
-        """Reads all apps; returns those that shall run."""
-        apps = [self._read(row) for row in self._store.apps()]
-        self._apps = {app.uid: app for app in apps}
-        return [app for app in apps if app.wanted == "running"]
+        """Reads all apps; returns those that shall run, the oldest first."""
+        rows = self._store.apps()
+        self._apps = {row.uid: self._read(row) for row in rows}
+        return [self._apps[row.uid] for row in sorted(rows, key=lambda row: row.created_at) if row.wanted == "running"]
 
     def deploy(self, new: NewApp, author: str) -> App:
         """Creates the app, or a new revision of it; the same app again changes nothing but that it shall run.
 
         Errors: InvalidName, InvalidInput, UnknownSystem, QueryError.
         """
-        new, topics = self._checked(new)
+        new, checked = self._checked(new)
+        topics = checked.topics
         old = next((a for a in self._list(new.target) if a.name.lower() == new.name.lower()), None)
         if old is not None and (old.text, old.sources) == (new.text, tuple(sorted(new.sources))):
             return old if old.wanted == "running" else self.set_wanted(old.uid, "running")
-        for source in new.sources:
-            if source != new.target:
-                self._store.ensure_copies(source, new.target).result()
+        self._prepare(new.sources, new.target, checked)
         if old is None:
             uid = new_uid()
             self._pin(group_of(uid, 1), topics)
@@ -124,8 +127,20 @@ class Apps:
     def share_new(self, source: str) -> None:
         """After a registration at `source`: what is new there appears at the targets of its apps too."""
         for app in list(self._apps.values()):
-            if source in app.sources and source != app.target:
-                self._store.ensure_copies(source, app.target).result()
+            if source in app.sources:
+                new = NewApp(app.name, app.target, app.sources, app.text, app.description)
+                # A text that no longer fits what its sources have is the app's own trouble, not the registration's.
+                with suppress(QueryError):
+                    self._prepare((source,), app.target, self._check(new))
+
+    def _prepare(self, sources: Sequence[str], target: str, checked: CheckedApp) -> None:
+        """The Datastreams at the target that the app's records belong to: received copies, or derived ones."""
+        if checked.instances is not None:
+            self._store.register_instances(load_instances(checked.instances, target), _REGISTRAR).result()
+            return
+        for source in sources:
+            if source != target:
+                self._store.ensure_copies(source, target).result()
 
     def set_wanted(self, uid: str, wanted: str) -> App:
         """Errors: NotFound."""
@@ -151,7 +166,7 @@ class Apps:
             sources=tuple(sorted(current.sources)),
         )
 
-    def _checked(self, new: NewApp) -> tuple[NewApp, Sequence[str]]:
+    def _checked(self, new: NewApp) -> tuple[NewApp, CheckedApp]:
         target = str(parse_system(new.target, allow_reserved=True))
         sources = tuple(dict.fromkeys(new.sources))
         if not sources:

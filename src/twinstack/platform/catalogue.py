@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -116,10 +117,23 @@ def wait_for_meta(shared: Log, system: str, log_keys: Collection[str], timeout_s
         catalogue.close()
 
 
-def topics_read(store: Store, text: str, sources: Sequence[str], target: str) -> tuple[str, ...]:
-    """The topics that an app's text reads, once it is checked against the Datastreams of its sources.
-    Errors: QueryError."""
-    from twinstack.streams.plan import make_plan  # numpy comes with it: not at start-up
+@dataclass(frozen=True, slots=True)
+class CheckedApp:
+    """`topics`: what the app reads. `instances`: an instance file of the Datastreams that it writes to at its target,
+    None for an app that forwards: then it is received copies that it writes to."""
 
-    spec = AppSpec(uid=named_uid(target, ""), name="check", target=target, sources=tuple(sources), text=text)
-    return make_plan(spec, StoreCatalogue(store)).topics
+    topics: Sequence[str]
+    instances: Mapping[str, Any] | None
+
+
+def check_app(
+    store: Store, text: str, sources: Sequence[str], target: str, name: str = "check", description: str = ""
+) -> CheckedApp:
+    """The app's text checked against the Datastreams of its sources. Errors: QueryError."""
+    from twinstack.streams.derived import instances_of  # numpy comes with it: not at start-up
+    from twinstack.streams.plan import make_plan
+
+    spec = AppSpec(uid=named_uid(target, ""), name=name, target=target, sources=tuple(sources), text=text)
+    plan = make_plan(spec, StoreCatalogue(store))
+    forwards = plan.checked.output is None
+    return CheckedApp(plan.topics, None if forwards else instances_of(name, description, text, plan.derived))

@@ -74,8 +74,9 @@ class Folder:
             pass
         except (ValueError, KeyError, TypeError):
             raise Conflict(f"{self.path / 'folder.json'} is damaged.", fix="Restore it from a backup.") from None
-        # A settings file may be put there before the first start.
-        if self.path.exists() and any(p.name not in (FILE_NAME, "lock") for p in self.path.iterdir()):
+        # A settings file may be put there before the first start, or a store be imported.
+        before = (FILE_NAME, "lock", "store.sqlite", "store.sqlite-wal", "store.sqlite-shm")
+        if self.path.exists() and any(p.name not in before for p in self.path.iterdir()):
             raise Conflict(
                 f"{self.path} holds files that twinstack did not make.", fix="Name an empty folder with --data."
             )

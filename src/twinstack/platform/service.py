@@ -7,8 +7,9 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, zip_longest
 from typing import Any
 
 from twinstack.core import limits
@@ -18,8 +19,17 @@ from twinstack.core.settings import STORE_ENV, Settings
 from twinstack.log.connect import connect
 from twinstack.log.seam import Log
 from twinstack.platform.apps import Apps, NewApp, child_name, uid_of_child
-from twinstack.platform.catalogue import META_WAIT_S, LogKeys, counts, descriptions, topics_read, wait_for_meta
+from twinstack.platform.catalogue import (
+    META_WAIT_S,
+    CheckedApp,
+    LogKeys,
+    check_app,
+    counts,
+    descriptions,
+    wait_for_meta,
+)
 from twinstack.platform.folder import Folder
+from twinstack.platform.housekeeping import Housekeeping
 from twinstack.platform.live import Live
 from twinstack.platform.policy import Mode
 from twinstack.platform.supervisor import Child, Supervisor
@@ -29,7 +39,7 @@ from twinstack.sensorthings.store.register import RegisterResult
 
 log = logging.getLogger(__name__)
 
-WORKERS = ("archive", "outbox")
+WORKERS = ("outbox", "archive")
 TOKEN_ENV = "TWINSTACK_TOKEN"  # noqa: S105  (the name of a variable)
 
 
@@ -50,10 +60,12 @@ class Platform:
     apps: Apps
     live: Live
     supervisor: Supervisor
+    housekeeping: Housekeeping
 
     @classmethod
-    def open(cls, settings: Settings, mode: Mode, folder: Folder, port: int) -> Platform:
-        """Opens log and store; starts the live thread. Errors: Unreachable, SettingsError, StorageFull."""
+    def open(cls, settings: Settings, mode: Mode, folder: Folder, port: int, needed: Sequence[str] = ()) -> Platform:
+        """Opens log and store, makes the systems that are `needed`; starts the live thread.
+        Errors: Unreachable, SettingsError, StorageFull."""
         token = secrets.token_urlsafe(32)
         with contextlib.ExitStack() as undo:
             shared = _open_log(settings, folder)
@@ -64,15 +76,15 @@ class Platform:
             store.migrate()
             systems = Systems(store, shared.admin(), settings)
             systems.repair()
-            if mode.lab:
-                systems.ensure(DEFAULT_SYSTEM)
+            systems.ensure_all([DEFAULT_SYSTEM, *needed] if mode.lab else needed)
             undo.pop_all()
         address = f"http://127.0.0.1:{port}" if settings.embedded else settings.log
 
-        def check(new: NewApp) -> Sequence[str]:
-            return topics_read(store, new.text, new.sources, new.target)
+        def check(new: NewApp) -> CheckedApp:
+            return check_app(store, new.text, new.sources, new.target, new.name, new.description)
 
         apps = Apps(store, shared, systems, check, address, token if settings.embedded else None)
+        apps.load()  # whoever asks at `ready` sees them all
         live = Live(shared, lambda system: descriptions(store, system))
         live.start()
 
@@ -87,7 +99,11 @@ class Platform:
         supervisor = Supervisor(folder.logs_path, on_line=on_line, on_state=on_state)
         epoch = f"{time.time_ns() // 1_000_000:x}"
         keys = LogKeys(store)
-        return cls(settings, mode, folder, port, token, epoch, shared, store, keys, systems, apps, live, supervisor)
+        tidy = Housekeeping(store, settings.retention_ms)
+        tidy.start()
+        return cls(
+            settings, mode, folder, port, token, epoch, shared, store, keys, systems, apps, live, supervisor, tidy
+        )
 
     @property
     def url(self) -> str:
@@ -102,18 +118,26 @@ class Platform:
         self.folder.announce(self.port, self.mode, self.token, self.settings.log)
 
     # --- child processes --------------------------------------------------------------------------------------------
-    async def start_children(self) -> None:
+    async def start_children(
+        self, deploy: Callable[[Platform], None] | None = None, programs: Sequence[Child] = ()
+    ) -> None:
+        """The outbox first: apps know a Datastream from what it publishes. Then one of each kind in turn, since data
+        without an app and an app without data are of no use alone. Apps start in the order of their making."""
         store = {STORE_ENV: self.settings.store_url}
-        for name in WORKERS:
-            self._start(Child(name, f"twinstack.bridges.{name}", ("--log", self.address), store))
-        for row in await asyncio.to_thread(self.apps.load):
-            self._start(self.apps.child(row))
+        outbox, archive = (Child(name, f"twinstack.bridges.{name}", ("--log", self.address), store) for name in WORKERS)
+        self._start(outbox)
+        if deploy is not None:
+            await asyncio.to_thread(deploy, self)
+        apps = [self.apps.child(row) for row in await asyncio.to_thread(self.apps.load)]
+        for child in chain.from_iterable(zip_longest(apps, programs, [archive])):
+            if child is not None:
+                self._start(child)
 
     def _start(self, child: Child) -> None:
-        environment = {**child.environment, TOKEN_ENV: self.token}
-        self.supervisor.start(
-            Child(child.name, child.target, child.arguments, environment, child.kind, child.stdin, child.cwd)
-        )
+        """Programs are anybody's: only what is part of the platform gets the key to the log."""
+        if child.kind != "program":
+            child = replace(child, environment={**child.environment, TOKEN_ENV: self.token})
+        self.supervisor.start(child)
 
     async def stop_children(self) -> None:
         """Those who write first, those who store what was written last."""
@@ -174,6 +198,7 @@ class Platform:
         return counts(self.store)
 
     def close(self) -> None:
+        self.housekeeping.stop()
         self.live.stop()
         self.log.close()
         self.store.close()

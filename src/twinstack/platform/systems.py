@@ -8,7 +8,8 @@ The row comes first: a crash between row and topics leaves a system in `creating
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, Literal
 
 from twinstack.core import limits
@@ -16,8 +17,10 @@ from twinstack.core.errors import Conflict, UnknownSystem
 from twinstack.core.names import SystemName, parse_system
 from twinstack.core.settings import Settings
 from twinstack.log.seam import Admin, TopicSpec
+from twinstack.log.topics import ensure_topics
 from twinstack.sensorthings.store import Store, systems
 from twinstack.sensorthings.store.systems import SystemRow
+from twinstack.sensorthings.store.transaction import Tx
 
 log = logging.getLogger(__name__)
 
@@ -75,11 +78,25 @@ class Systems:
 
     def create(self, name: str, size: str | None = None) -> dict[str, Any]:
         """A new system with its topics. Errors: InvalidName, Conflict (the name, or one too like it, is taken)."""
-        system = parse_system(name)
+        return self._create([name], size)[0]
+
+    def _create(self, names: Sequence[str], size: str | None = None) -> Sequence[dict[str, Any]]:
+        for name in names:
+            parse_system(name)
         partitions = PARTITIONS[size or self._size]
-        row = self._store.write(lambda tx: systems.create(tx, name, partitions, state="creating"), emits=False).result()
-        self._make_topics(system, row.partitions)
-        return _shown(self._move(row, "ready"))
+
+        def insert(tx: Tx) -> Sequence[SystemRow]:
+            return [systems.create(tx, name, partitions, state="creating") for name in names]
+
+        rows = self._store.write(insert, emits=False).result()
+        self._make_topics(rows)
+        return [_shown(self._move(row, "ready")) for row in rows]
+
+    def ensure_all(self, names: Iterable[str]) -> None:
+        """Creates those that are missing, the topics of all in one request. Errors: InvalidName, Conflict."""
+        there = {row.name for row in self._store.systems()}
+        if missing := [name for name in names if name not in there]:
+            self._create(missing)
 
     def ensure(self, name: str, size: str | None = None) -> bool:
         """True when it was created now, False when it was there. Errors: InvalidName, Conflict."""
@@ -96,33 +113,38 @@ class Systems:
     def repair(self) -> None:
         """At start: finishes what a crash left in `creating`, and makes lost topics again."""
         existing = self._admin.topics()
-        for row in self._store.systems():
-            system = parse_system(row.name, allow_reserved=True)
-            missing = [topic for topic in system.topics if topic not in existing]
-            broken = row
+        rows = self._store.systems()
+        broken = [row for row in rows if row.state in ("creating", "degraded")]
+        silent = []
+        for row in rows:
+            missing = [topic for topic in _parsed(row).topics if topic not in existing]
             if row.state == "ready" and missing:
                 log.warning("%s lost %s: made again, empty", row.name, ", ".join(missing))
-                broken = self._move(row, "degraded")
-            if broken.state in ("creating", "degraded"):
-                self._make_topics(system, row.partitions)
-                self._move(broken, "ready")
+                broken.append(self._move(row, "degraded"))
+                silent += [row] if f"{row.name}.meta" in missing else []
+        self._make_topics(broken)
+        if silent:  # apps know a Datastream only from `.meta`
+            self._store.write(lambda tx: systems.publish_again(tx, silent)).result()
+        for row in broken:
+            self._move(row, "ready")
 
     def _find(self, name: str) -> SystemRow | None:
         return next((row for row in self._store.systems() if row.name == name), None)
 
-    def _make_topics(self, system: SystemName, partitions: int) -> None:
-        for spec in topic_specs(system, replication=self._replication, partitions=partitions):
-            try:
-                self._admin.create_topics([spec])
-            except Conflict as error:
-                # `setup topics`, or the original platform, may have made it with other partitions: it serves as well.
-                log.info("%s is kept as it is: %s", spec.name, error.message)
+    def _make_topics(self, rows: Sequence[SystemRow]) -> None:
+        replication = self._replication
+        of_each = [topic_specs(_parsed(row), replication=replication, partitions=row.partitions) for row in rows]
+        ensure_topics(self._admin, list(chain.from_iterable(of_each)))
 
     def _move(self, row: SystemRow, state: Literal["ready", "degraded"]) -> SystemRow:
         if state not in TRANSITIONS[row.state]:
             allowed = sorted(TRANSITIONS[row.state])
             raise Conflict(f"{row.name} is {row.state}.", fix="", state=row.state, allowed=allowed)
         return self._store.set_system_state(row.name, state).result()
+
+
+def _parsed(row: SystemRow) -> SystemName:
+    return parse_system(row.name, allow_reserved=True)
 
 
 def _shown(row: SystemRow) -> dict[str, Any]:
@@ -133,6 +155,6 @@ def _shown(row: SystemRow) -> dict[str, Any]:
         "state": row.state,
         "size": sizes.get(row.partitions),
         "partitions": row.partitions,
-        "topics": list(parse_system(row.name, allow_reserved=True).topics),
+        "topics": list(_parsed(row).topics),
         "version": row.version,
     }

@@ -31,6 +31,8 @@ class Literal(NamedTuple):
     south: float
     east: float
     north: float
+    simple: bool
+    """Valid and no collection: every library answers the same about it."""
 
 
 @lru_cache(maxsize=256)
@@ -48,10 +50,11 @@ def literal(text: str) -> Literal:
     except (shapely.errors.ShapelyError, NotImplementedError, ValueError) as error:
         reason = str(error).partition(": ")[2] or "it is no WKT"
         raise InvalidInput(f"geography'{text[:60]}' cannot be read: {reason[:100]}.", fix=_EXAMPLE) from None
-    box = [float(side) for side in geometry.bounds]
-    if geometry.geom_type == "LinearRing" or not all(map(math.isfinite, box)):
+    west, south, east, north = map(float, geometry.bounds)
+    if geometry.geom_type == "LinearRing" or not all(map(math.isfinite, (west, south, east, north))):
         raise InvalidInput(f"geography'{text[:60]}' is empty or has no finite coordinates.", fix=_EXAMPLE)
-    return Literal(str(shapely.to_wkt(geometry, rounding_precision=-1)), *box)
+    simple = bool(geometry.is_valid) and geometry.geom_type != "GeometryCollection"
+    return Literal(str(shapely.to_wkt(geometry, rounding_precision=-1)), west, south, east, north, simple)
 
 
 def check_pattern(text: str) -> None:

@@ -94,7 +94,7 @@ def _literal(node: tree.Literal) -> Value:
     if node.kind == "geography":
         shape = Shape(sa.bindparam(slot.name, type_=sa.Text()), wkt=True)
         sides: list[Sql] = [sa.bindparam(f"{slot.name}{side}", type_=sa.Double()) for side in "wsen"]
-        return Value(Type.GEO, shape, shape=shape, box=tuple(sides), nullable=False)
+        return Value(Type.GEO, shape, shape=shape, box=tuple(sides), slot=slot, nullable=False)
     type_ = {"string": Type.TEXT, "time": Type.TIME, "clock": Type.CLOCK, "duration": Type.DURATION}.get(node.kind)
     sql_type: sa.types.TypeEngine[Any] = sa.Text() if type_ is Type.TEXT else sa.BigInteger()
     if node.kind == "float":

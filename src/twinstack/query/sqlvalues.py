@@ -35,6 +35,23 @@ class Type(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the geometries of a property are kept.
+
+    `id` is that of the row in the query. `places` selects, for all rows, the id, the text, and the four sides of the
+    box that takes the text's place if they are not null; `box` are the sides of the kept bounding box within `places`.
+    """
+
+    name: str
+    id: Sql
+    places: sa.Select[Any]
+    box: tuple[Sql, ...] = ()
+    column: Sql | None = None
+    """The JSON column in the query, and within `places`: only of checked GeoJSON, so that PostGIS can read it."""
+    places_column: Sql | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Value:
     """`sql` is the value, or the start of an interval whose end is `end`; null tests look at `sql`.
 
@@ -56,6 +73,7 @@ class Value:
     """The value read as a geometry, if it may be one; `box` are its west, south, east and north where they are kept."""
     box: tuple[Sql, ...] | None = None
     order: tuple[Sql, ...] = ()
+    origin: Origin | None = None
 
 
 def truth_value(sql: Condition) -> Value:

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from twinstack.core import limits
 from twinstack.core.errors import InvalidInput, QueueFull, TimedOut, TwinstackError, Unavailable
+from twinstack.query.sqlgeo import note_postgis
 from twinstack.sensorthings.plan import Statement
 
 Row = tuple[Any, ...]
@@ -119,6 +120,8 @@ class Readers:
     def __init__(self, engine: sa.Engine) -> None:
         self.dialect = engine.dialect
         self._session = partial(_session_type(engine), engine)
+        if engine.dialect.name == "postgresql":
+            note_postgis(engine)
         # A file answers faster than a thread starts; a server may be far away.
         self._on_loop = engine.dialect.name == "sqlite"
         self._here: Session = self._session()

@@ -6,11 +6,13 @@ What is wrong with the request as a whole is found before any row is stored; a r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from twinstack.core import limits
 from twinstack.core.errors import InvalidInput, RecordTooLarge, TwinstackError
+from twinstack.core.timestamps import parse_us
 from twinstack.sensorthings.model import MULTI_DATASTREAM, OBSERVATION, ByColumn, Version
 from twinstack.sensorthings.store.observations import Outcome
 from twinstack.sensorthings.store.types import dumps
@@ -29,7 +31,7 @@ _KEYS = frozenset({*_STREAMS, "components", "dataArray"})
 _EXTRAS = ("parameters", "resultQuality", "validTime")
 Row = NewObservation | TwinstackError
 _ERROR = '"error"'
-Cells = Callable[[Any], NewObservation]
+_FIRST_US, _LAST_US = parse_us("0001-01-01T00:00:00Z"), parse_us("9999-12-31T23:59:59Z")
 
 
 def parse(body: Any, version: Version) -> list[Row]:
@@ -43,11 +45,18 @@ def parse(body: Any, version: Version) -> list[Row]:
             fix='Send [{"Datastream": {"@iot.id": 1}, "components": [...], "dataArray": [[...]]}].',
         )
     arrays = [_array(number, item, version) for number, item in enumerate(body)]
-    if (n := sum(len(rows) for _, rows in arrays)) > limits.STORE_REQUEST_ROWS_MAX:
+    if (n := sum(len(array.rows) for array in arrays)) > limits.STORE_REQUEST_ROWS_MAX:
         raise RecordTooLarge(
             f"{n} rows are too many for one request.", fix=f"Send at most {limits.STORE_REQUEST_ROWS_MAX} at once."
         )
-    return [_row(cells, row) for cells, rows in arrays for row in rows]
+    return [_row(array, row) for array in arrays for row in array.rows]
+
+
+def _row(array: _Array, row: Any) -> Row:
+    try:
+        return array.cells.read(array.datastream_id, array.multi, row)
+    except TwinstackError as error:
+        return error
 
 
 def answer(base: str, parsed: list[Row], outcomes: list[Outcome]) -> str:
@@ -59,12 +68,21 @@ def answer(base: str, parsed: list[Row], outcomes: list[Outcome]) -> str:
     return f"[{','.join(texts)}]"
 
 
-def _array(number: int, item: Any, version: Version) -> tuple[Cells, list[Any]]:
-    """One object of the body: how its rows are read, and the rows. Errors: InvalidInput."""
+class _Array(NamedTuple):
+    """One object of the body."""
+
+    datastream_id: int
+    multi: bool
+    cells: Cells
+    rows: list[Any]
+
+
+def _array(number: int, item: Any, version: Version) -> _Array:
+    """Errors: InvalidInput."""
     where = f"Object {number}"
-    if not isinstance(item, Mapping):
+    if not isinstance(item, dict):
         raise InvalidInput(f"{where} of the array is no object.", fix="Send { ... }.")
-    if version != "1.0" and (unknown := [key for key in item if key not in _KEYS and "@iot." not in key]):
+    if version != "1.0" and (unknown := [key for key in item.keys() - _KEYS if "@iot." not in key]):
         raise InvalidInput(f"{where} has no '{unknown[0][:80]}'.", fix=f"Known are {', '.join(sorted(_KEYS))}.")
     streams = [name for name in _STREAMS if name in item]
     if len(streams) != 1:
@@ -72,62 +90,80 @@ def _array(number: int, item: Any, version: Version) -> tuple[Cells, list[Any]]:
             f"{where} names no single {' or '.join(_STREAMS)}.", fix='Send "Datastream": {"@iot.id": 1}.'
         )
     stream = item[streams[0]]
-    if not isinstance(stream, Mapping) or "@iot.id" not in stream:
+    if not isinstance(stream, dict) or "@iot.id" not in stream:
         raise InvalidInput(f"{where}: the {streams[0]} has no @iot.id.", fix='Send "Datastream": {"@iot.id": 1}.')
     rows = item.get("dataArray")
     if not isinstance(rows, list):
         raise InvalidInput(f"{where} has no array 'dataArray'.", fix="Send an array of rows.")
-    multi = streams[0] == MULTI_DATASTREAM.name
-    return _reader(parse_id(stream["@iot.id"]), multi, _components(where, item.get("components"))), rows
-
-
-def _components(where: str, given: Any) -> list[str]:
-    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+    components = item.get("components")
+    if not isinstance(components, list) or not all(isinstance(name, str) for name in components):
         raise InvalidInput(f"{where} has no array 'components'.", fix='Send ["phenomenonTime", "result"].')
-    names: list[str] = [_ALIASES.get(name, name) for name in map(str, given)]
+    multi = streams[0] == MULTI_DATASTREAM.name
+    return _Array(parse_id(stream["@iot.id"]), multi, _cells(tuple(components)), rows)
+
+
+@lru_cache(maxsize=256)
+def _cells(components: tuple[str, ...]) -> Cells:
+    """What reads rows of these components. Errors: InvalidInput."""
+    names = [_ALIASES.get(name, name) for name in components]
     for name in names:
         if name not in _COMPONENTS:
-            raise InvalidInput(
-                f"{where}: there is no component '{name[:80]}'.", fix=f"Known are {', '.join(_COMPONENTS)}."
-            )
+            raise InvalidInput(f"There is no component '{name[:80]}'.", fix=f"Known are {', '.join(_COMPONENTS)}.")
     if len(set(names)) < len(names):
-        raise InvalidInput(f"{where} names a component twice.", fix="Name each once.")
+        raise InvalidInput("A component stands twice.", fix="Name each once.")
     for name in _MANDATORY:
         if name not in names:
-            raise InvalidInput(f"{where} has no component '{name}'.", fix="phenomenonTime and result are mandatory.")
-    return names
-
-
-def _reader(datastream_id: int, multi: bool, names: list[str]) -> Cells:
-    """Makes a row of its cells."""
+            raise InvalidInput(f"There is no component '{name}'.", fix="phenomenonTime and result are mandatory.")
     place = {name: n for n, name in enumerate(names)}
-    time_at, result_at = place["phenomenonTime"], place["result"]
-    result_time_at, feature_at = place.get("resultTime"), place.get(FEATURE_ID)
-    extras = [(name, place[name]) for name in _EXTRAS if name in place]
-    time_p, result_p, result_time_p = (_PROPERTIES[name] for name in ("phenomenonTime", "result", "resultTime"))
+    return Cells(
+        width=len(names),
+        time=place["phenomenonTime"],
+        result=place["result"],
+        result_time=place.get("resultTime"),
+        feature=place.get(FEATURE_ID),
+        extras=tuple((name, place[name]) for name in _EXTRAS if name in place),
+    )
 
-    def read(cells: Any) -> NewObservation:
-        if not isinstance(cells, list) or len(cells) != len(names) or cells[time_at] is None:
-            raise InvalidInput("A row has one value for each component, a time among them.", fix="Send an array.")
-        t, t_end = property_value(OBSERVATION, time_p, cells[time_at])
-        result = property_value(OBSERVATION, result_p, cells[result_at])
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """At which places of a row its components stand."""
+
+    width: int
+    time: int
+    result: int
+    result_time: int | None
+    feature: int | None
+    extras: tuple[tuple[str, int], ...]
+
+    def read(self, datastream_id: int, multi: bool, row: Any) -> NewObservation:
+        """Errors: InvalidInput."""
+        if not isinstance(row, list) or len(row) != self.width:
+            raise InvalidInput("A row has one value for each component.", fix="Send an array.")
+        t, t_end = _time(row[self.time])
+        result = row[self.result]
+        if type(result) is not float and type(result) is not int:
+            result = property_value(OBSERVATION, _PROPERTIES["result"], result)
         result_time = feature_id = extra = None
-        if result_time_at is not None and cells[result_time_at] is not None:
-            result_time = property_value(OBSERVATION, result_time_p, cells[result_time_at])
-        if feature_at is not None and cells[feature_at] is not None:
-            feature_id = parse_id(cells[feature_at])
-        if extras:
-            given = [(name, cells[at]) for name, at in extras if cells[at] is not None]
+        if self.result_time is not None and row[self.result_time] is not None:
+            result_time = property_value(OBSERVATION, _PROPERTIES["resultTime"], row[self.result_time])
+        if self.feature is not None and row[self.feature] is not None:
+            feature_id = parse_id(row[self.feature])
+        if self.extras:
+            given = [(name, row[at]) for name, at in self.extras if row[at] is not None]
             extra = {name: property_value(OBSERVATION, _PROPERTIES[name], value) for name, value in given}
             if "validTime" in extra:
                 extra["validTime"] = list(extra["validTime"])
-        return NewObservation(datastream_id, t, result, t_end, result_time, feature_id, extra or None, multi=multi)
-
-    return read
+        return NewObservation(datastream_id, t, result, t_end, result_time, feature_id, extra or None, None, multi)
 
 
-def _row(cells: Cells, row: Any) -> Row:
-    try:
-        return cells(row)
-    except TwinstackError as error:
-        return error
+def _time(value: Any) -> tuple[int, int | None]:
+    """A phenomenonTime; the plain way for the instants that nearly all are. Errors: InvalidInput."""
+    if type(value) is str and "/" not in value:
+        t = parse_us(value)
+        if _FIRST_US <= t <= _LAST_US:
+            return t, None
+    pair = property_value(OBSERVATION, _PROPERTIES["phenomenonTime"], value)
+    if pair is None:
+        raise InvalidInput("A row has no phenomenonTime.", fix="Send a time.")
+    return pair  # type: ignore[no-any-return]

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from typing import Any
 
 from twinstack.core import limits
-from twinstack.sensorthings.model import BY_NAME, EntityType, Link, Property, PropertyType
+from twinstack.sensorthings.model import BY_NAME, EntityType, Link
+from twinstack.sensorthings.openapi_schemas import ID, Json, property_schema, ref, schemas_of
 from twinstack.sensorthings.options import RESULT_FORMATS
 from twinstack.sensorthings.versions import VERSIONS, ApiVersion
 
-Json = dict[str, Any]
-_OBJECTS = ("properties", "unitOfMeasurement")
 _JSON_TYPE = "application/json"
 _PATCH_TYPE = "application/json-patch+json"
-_ID: Json = {"type": "integer", "format": "int64", "minimum": 0}
-_INTERVAL = "An ISO 8601 instant, or an interval start/end."
 
 
 @lru_cache(maxsize=16)
@@ -40,7 +36,7 @@ def openapi(segment: str, base: str) -> str:
             "tags": [{"name": entity.set_name} for entity in entities],
             "paths": _paths(entities, version),
             "components": {
-                "schemas": _schemas(entities, version),
+                "schemas": schemas_of(entities, version),
                 "parameters": _PARAMETERS,
                 "responses": {name: _problem(text) for name, text in _PROBLEMS.items()},
             },
@@ -51,7 +47,7 @@ def openapi(segment: str, base: str) -> str:
 # --- paths ----------------------------------------------------------------------------------------------------------
 def _paths(entities: list[EntityType], version: ApiVersion) -> Json:
     paths: Json = {
-        "/": {"get": _operation("The sets and what the server promises", _ok(_ref("ServiceRoot")))},
+        "/": {"get": _operation("The sets and what the server promises", _ok(ref("ServiceRoot")))},
         "/api": {"get": _operation("This document", _ok({"type": "object"}))},
         "/CreateObservations": {"post": _create_observations()},
         "/$batch": {"post": _batch()},
@@ -67,20 +63,20 @@ def _paths(entities: list[EntityType], version: ApiVersion) -> Json:
         for link in entity.links_of(version.version):
             paths[f"{address}/{link.name}"] = {"parameters": [_parameter("id")], **_linked(entity, link, tag)}
         for p in entity.properties_of(version.version):
-            answer = _ok({"type": "object", "properties": {p.name: _property(p)}})
+            answer = _ok({"type": "object", "properties": {p.name: property_schema(p)}})
             get = _operation(f"{p.name} alone", {**answer, "204": {"description": "It is null."}}, tag, "404")
             paths[f"{address}/{p.name}"] = {"parameters": [_parameter("id")], "get": get}
     return paths
 
 
 def _entity(entity: EntityType, tag: list[str]) -> Json:
-    read, changed = _ok(_ref(entity.name), etag=True), _ok(_ref(entity.name), etag=True)
+    read, changed = _ok(ref(entity.name), etag=True), _ok(ref(entity.name), etag=True)
     if_match = [_parameter("IfMatch")]
     patch = _operation(f"Changes what is named of a {entity.name}", changed, tag, *_CHANGE, parameters=if_match)
-    patch["requestBody"] = _body(_ref(f"{entity.name}Update"))
-    patch["requestBody"]["content"][_PATCH_TYPE] = {"schema": _ref("JsonPatch")}
+    patch["requestBody"] = _body(ref(f"{entity.name}Update"))
+    patch["requestBody"]["content"][_PATCH_TYPE] = {"schema": ref("JsonPatch")}
     put = _operation(f"Replaces a {entity.name}", changed, tag, *_CHANGE, parameters=if_match)
-    put["requestBody"] = _body(_ref(f"{entity.name}Update"))
+    put["requestBody"] = _body(ref(f"{entity.name}Update"))
     options = [*map(_parameter, ("select", "expand")), _parameter("IfNoneMatch")]
     unchanged = {"304": {"description": "It is the one of If-None-Match."}}
     return {
@@ -101,7 +97,7 @@ def _linked(entity: EntityType, link: Link, tag: list[str]) -> Json:
     target = BY_NAME[link.target]
     if not link.many:
         options = [*map(_parameter, ("select", "expand"))]
-        answer = _ok(_ref(target.name), etag=True)
+        answer = _ok(ref(target.name), etag=True)
         what = f"The {link.name} of a {entity.name}"
         return {"get": _operation(what, answer, tag, "400", "404", "503", parameters=options)}
     return {
@@ -112,16 +108,16 @@ def _linked(entity: EntityType, link: Link, tag: list[str]) -> Json:
 
 def _list(summary: str, entity: EntityType, tag: list[str], *problems: str) -> Json:
     names = ("filter", "count", "orderby", "skip", "top", "expand", "select", "resultFormat", "skiptoken")
-    answer = _ok(_ref(f"{entity.name}Set"))
+    answer = _ok(ref(f"{entity.name}Set"))
     answer["200"]["content"] |= {"text/csv": {"schema": {"type": "string"}}, "application/geo+json": {"schema": {}}}
     return _operation(summary, answer, tag, "400", "501", "503", *problems, parameters=[*map(_parameter, names)])
 
 
 def _create(summary: str, entity: EntityType, tag: list[str], *problems: str) -> Json:
     headers = {"Location": {"description": "Its address.", "schema": {"type": "string"}}}
-    answer = {"201": {"description": "It was created.", "headers": headers, "content": _json(_ref(entity.name))}}
+    answer = {"201": {"description": "It was created.", "headers": headers, "content": _json(ref(entity.name))}}
     operation = _operation(summary, answer, tag, *_WRITE, "409", *problems)
-    operation["requestBody"] = _body(_ref(f"{entity.name}Create"))
+    operation["requestBody"] = _body(ref(f"{entity.name}Create"))
     return operation
 
 
@@ -129,14 +125,14 @@ def _create_observations() -> Json:
     row = {"type": "string", "description": 'The address of the new Observation, or "error".'}
     answer = {"201": {"description": "One text for each row.", "content": _json({"type": "array", "items": row})}}
     operation = _operation("Many Observations of many Datastreams", answer, ["Observations"], *_WRITE)
-    operation["requestBody"] = _body({"type": "array", "items": _ref("DataArray")})
+    operation["requestBody"] = _body({"type": "array", "items": ref("DataArray")})
     return operation
 
 
 def _batch() -> Json:
-    operation = _operation("Many requests in one", _ok(_ref("BatchAnswer")), None, "400", "413", "415")
+    operation = _operation("Many requests in one", _ok(ref("BatchAnswer")), None, "400", "413", "415")
     operation["responses"]["200"]["content"]["multipart/mixed"] = {"schema": {"type": "string"}}
-    operation["requestBody"] = _body(_ref("Batch"))
+    operation["requestBody"] = _body(ref("Batch"))
     operation["requestBody"]["content"]["multipart/mixed"] = {"schema": {"type": "string"}}
     return operation
 
@@ -168,10 +164,6 @@ def _body(schema: Json) -> Json:
     return {"required": True, "content": _json(schema)}
 
 
-def _ref(name: str) -> Json:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
 def _parameter(name: str) -> Json:
     return {"$ref": f"#/components/parameters/{name}"}
 
@@ -192,7 +184,7 @@ _CHANGE = (*_WRITE, "404", "409", "412")
 
 
 def _problem(text: str) -> Json:
-    return {"description": text, "content": _json(_ref("Problem"))}
+    return {"description": text, "content": _json(ref("Problem"))}
 
 
 def _option(name: str, schema: Json, text: str) -> Json:
@@ -200,7 +192,7 @@ def _option(name: str, schema: Json, text: str) -> Json:
 
 
 _PARAMETERS: Json = {
-    "id": {"name": "id", "in": "path", "required": True, "description": "@iot.id of the entity.", "schema": _ID},
+    "id": {"name": "id", "in": "path", "required": True, "description": "@iot.id of the entity.", "schema": ID},
     "IfMatch": {
         "name": "If-Match",
         "in": "header",
@@ -224,161 +216,4 @@ _PARAMETERS: Json = {
     "select": _option("select", {"type": "string"}, "Properties and links to include: id,name."),
     "resultFormat": _option("resultFormat", {"enum": list(RESULT_FORMATS)}, "Another form than JSON."),
     "skiptoken": _option("skiptoken", {"type": "string"}, "The place of a nextLink, as it stands there."),
-}
-
-
-# --- schemas --------------------------------------------------------------------------------------------------------
-def _schemas(entities: list[EntityType], version: ApiVersion) -> Json:
-    schemas: Json = {**_COMMON}
-    for entity in entities:
-        schemas[entity.name] = _read(entity, version)
-        schemas[f"{entity.name}Set"] = {
-            "type": "object",
-            "required": ["value"],
-            "properties": {
-                version.count: {"type": "integer"},
-                version.next_link: {"type": "string"},
-                "value": {"type": "array", "items": {"type": "object"} if _is_grouped(entity) else _ref(entity.name)},
-            },
-        }
-        schemas[f"{entity.name}Create"] = _write(entity, version, new=True)
-        schemas[f"{entity.name}Update"] = _write(entity, version, new=False)
-    return schemas
-
-
-def _is_grouped(entity: EntityType) -> bool:
-    """Data arrays hold Observations in another form."""
-    return entity.name == "Observation"
-
-
-def _read(entity: EntityType, version: ApiVersion) -> Json:
-    properties: Json = {version.id: _ID, version.self_link: {"type": "string"}}
-    properties |= {p.name: _property(p) for p in entity.properties_of(version.version)}
-    for link in entity.links_of(version.version):
-        target = _ref(link.target)
-        properties[f"{link.name}{version.navigation_link}"] = {"type": "string"}
-        properties[link.name] = (
-            {"type": "array", "items": target} if link.many else {"anyOf": [target, {"type": "null"}]}
-        )
-    return {"type": "object", "properties": properties}
-
-
-def _write(entity: EntityType, version: ApiVersion, *, new: bool) -> Json:
-    properties: Json = {}
-    required: list[str] = []
-    for p in entity.properties_of(version.version):
-        if not p.computed:
-            properties[p.name] = _property(p, null=not p.mandatory or p.type is PropertyType.RESULT)
-            if new and p.mandatory and p.default is None:
-                required.append(p.name)
-    for link in entity.links_of(version.version):
-        target = {"anyOf": [_ref("Link"), _ref(f"{link.target}Create")]} if new else _ref("Link")
-        properties[link.name] = {"type": "array", "items": target} if link.many else target
-    schema: Json = {"type": "object", "properties": properties}
-    if required:
-        schema["required"] = required
-    return schema
-
-
-def _property(p: Property, *, null: bool = True) -> Json:
-    match p.type:
-        case PropertyType.TEXT:
-            return {"type": ["string", "null"] if null else "string"}
-        case PropertyType.INSTANT:
-            return {"type": ["string", "null"] if null else "string", "format": "date-time"}
-        case PropertyType.INTERVAL | PropertyType.EXTRA_INTERVAL:
-            return {"type": ["string", "null"] if null else "string", "description": _INTERVAL}
-        case _ if p.name in _OBJECTS:
-            return {"type": ["object", "null"] if null else "object"}
-        case _:
-            return {"description": "Any JSON value."}
-
-
-_COMMON: Json = {
-    "Problem": {
-        "type": "object",
-        "required": ["code", "type", "message"],
-        "properties": {"code": {"type": "integer"}, "type": {"type": "string"}, "message": {"type": "string"}},
-    },
-    "Link": {
-        "type": "object",
-        "description": "A link to an entity that exists.",
-        "required": ["@iot.id"],
-        "properties": {"@iot.id": _ID},
-    },
-    "ServiceRoot": {
-        "type": "object",
-        "required": ["value"],
-        "properties": {
-            "value": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "required": ["name", "url"],
-                    "properties": {"name": {"type": "string"}, "url": {"type": "string"}},
-                },
-            },
-            "serverSettings": {"type": "object"},
-        },
-    },
-    "DataArray": {
-        "type": "object",
-        "required": ["components", "dataArray"],
-        "properties": {
-            "Datastream": _ref("Link"),
-            "MultiDatastream": _ref("Link"),
-            "components": {"type": "array", "items": {"type": "string"}},
-            "dataArray@iot.count": {"type": "integer"},
-            "dataArray": {"type": "array", "items": {"type": "array"}},
-        },
-    },
-    "JsonPatch": {
-        "type": "array",
-        "items": {
-            "type": "object",
-            "required": ["op", "path"],
-            "properties": {
-                "op": {"enum": ["add", "remove", "replace", "move", "copy", "test"]},
-                "path": {"type": "string"},
-                "from": {"type": "string"},
-                "value": {},
-            },
-        },
-    },
-    "Batch": {
-        "type": "object",
-        "required": ["requests"],
-        "properties": {
-            "requests": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "required": ["id", "method", "url"],
-                    "properties": {
-                        "id": {"type": "string", "minLength": 1},
-                        "atomicityGroup": {"type": "string", "minLength": 1},
-                        "dependsOn": {"type": "array", "items": {"type": "string"}},
-                        "method": {"enum": ["GET", "POST", "PATCH", "PUT", "DELETE"]},
-                        "url": {"type": "string", "minLength": 1},
-                        "headers": {"type": "object", "additionalProperties": {"type": "string"}},
-                        "body": {},
-                    },
-                },
-            }
-        },
-    },
-    "BatchAnswer": {
-        "type": "object",
-        "required": ["responses"],
-        "properties": {
-            "responses": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "required": ["id", "status"],
-                    "properties": {"id": {"type": "string"}, "status": {"type": "integer"}, "body": {}},
-                },
-            }
-        },
-    },
 }

@@ -25,7 +25,7 @@ _NOT_SERVED = frozenset({"$search", "$format", "$compute", "$levels", "$index", 
 _WITH_APPLY = frozenset({"$apply", "$count", "$orderby", "$skip", "$top", CURSOR})
 RESULT_FORMATS = ("dataArray", "CSV", "GeoJSON")
 _COUNT_MAX = 2**63 - 1
-_ORDER = re.compile(r"(.*\S)\s+(asc|desc)", re.DOTALL)
+_ORDER = re.compile(r"(.*\S)\s+(asc|desc)", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def _orderby(text: str, _entity: EntityType, _version: ApiVersion, _depth: int) 
     for item in _split(text, ",", "$orderby"):
         match = _ORDER.fullmatch(item)
         expr, direction = match.groups() if match else (item, "asc")
-        orders.append(Order(odata.parse(expr), direction == "desc"))
+        orders.append(Order(odata.parse(expr), direction.lower() == "desc"))
     if len(orders) > limits.ORDER_KEYS_MAX:
         raise InvalidInput(f"$orderby has more than {limits.ORDER_KEYS_MAX} keys.", fix="Order by fewer.")
     return {"orderby": tuple(orders)}

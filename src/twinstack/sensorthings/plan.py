@@ -17,6 +17,7 @@ from sqlalchemy.engine import Dialect
 
 from twinstack.core.errors import InvalidInput
 from twinstack.query import sql
+from twinstack.query.sqlgeo import LookUp, has_postgis, look_ups
 from twinstack.query.tree import Path
 from twinstack.sensorthings import joins
 from twinstack.sensorthings.fields import properties_of
@@ -91,6 +92,8 @@ class Level:
     skips: bool
     count: Statement | None
     children: list[Child] = field(default_factory=list)
+    look_ups: list[tuple[LookUp, Statement | None]] = field(default_factory=list)
+    """What is computed before its statements run, each with the places it needs (PostgreSQL without PostGIS)."""
     _statements: dict[tuple[bool, ...], Statement] = field(default_factory=dict)
 
     def statement(self, nulls: tuple[bool, ...] = ()) -> Statement:
@@ -108,6 +111,13 @@ class Level:
                 query = query.where(behind(self.keys, nulls))
             known = self._statements[nulls] = compile_sql(query, self.dialect)
         return known
+
+
+def _look_ups(query: sa.Select[Any], dialect: Dialect) -> list[tuple[LookUp, Statement | None]]:
+    if dialect.name == "sqlite":
+        return []
+    found = look_ups(query, postgis=has_postgis(dialect))
+    return [(one, None if one.places is None else compile_sql(one.places, dialect)) for one in found]
 
 
 class Planner:
@@ -221,6 +231,7 @@ class Planner:
         )
         level.children = [self._child(scope, columns, one) for one in options.expand]
         level.query = sa.select(*columns.all).select_from(scope.from_clause()).where(*where)
+        level.look_ups = _look_ups(level.query, self.dialect)
         if options.count:
             counting = counters
             if counting is None or options.filter is not None:
@@ -253,6 +264,7 @@ class Planner:
             count=None,
         )
         level.query = sa.select(*columns.all).select_from(made.source)
+        level.look_ups = _look_ups(level.query, self.dialect)
         if options.count:
             level.count = compile_sql(sa.select(sa.func.count()).select_from(made.source), self.dialect)
         return level

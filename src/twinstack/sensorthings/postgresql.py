@@ -19,7 +19,6 @@ from twinstack.sensorthings.plan import Statement
 from twinstack.sensorthings.store.errors import message, of_sqlstate
 
 Row = tuple[Any, ...]
-_NO_FUNCTION = "42883"
 _TOO_COMPLEX = "54"  # program limits: too many columns, a statement that nests too deep
 
 
@@ -41,10 +40,6 @@ def mapped(error: Exception) -> TwinstackError:
         return _late()
     if code is not None and code.startswith("22"):
         return InvalidInput(f"The query cannot be computed: {text}.", fix="Check its numbers and texts.")
-    if code == _NO_FUNCTION:
-        return InvalidInput(
-            "The database has no geometry functions.", fix="Install PostGIS: twinstack setup postgres does it."
-        )
     if code is not None and code.startswith(_TOO_COMPLEX):
         return InvalidInput("The query has too many parts for the database.", fix="Ask in several requests.")
     if code is not None and (known := of_sqlstate(code, text)) is not None:

@@ -21,6 +21,7 @@ from twinstack.sensorthings import joins
 from twinstack.sensorthings import options as query_options
 from twinstack.sensorthings.bounds import Request, Values, page_rows
 from twinstack.sensorthings.connections import Row, Session
+from twinstack.sensorthings.geo import look_up
 from twinstack.sensorthings.keyset import Signer, parameter
 from twinstack.sensorthings.model import EntityType, Link
 from twinstack.sensorthings.options import CURSOR, NO_OPTIONS, Options
@@ -38,6 +39,7 @@ from twinstack.sensorthings.plan import (
     etag_columns,
 )
 from twinstack.sensorthings.store import tables
+from twinstack.sensorthings.store.types import Json
 from twinstack.sensorthings.store.values import etag
 
 _TOKEN_VALUES_CHARS_MAX = 4_096
@@ -132,7 +134,10 @@ class Reading:
     ) -> tuple[str, str]:
         """The same as a transaction sees it; nothing can be expanded."""
         level = self._one(entity, options)
-        found = connection.execute(level.query, {**self.request.values, PARENT: entity_id}).first()
+        query = level.query.with_only_columns(
+            *map(_json_as_text, level.query.inner_columns), maintain_column_froms=True
+        )
+        found = connection.execute(query, {**self.request.values, PARENT: entity_id}).first()
         if found is None:
             raise not_found(entity, entity_id)
         row = tuple(found)
@@ -145,7 +150,10 @@ class Reading:
         shape = query_options.lift(options, self.request.values)
         version = self.request.version
         cache_key = (*key, version.segment, shape)
-        return self.plans.get(cache_key, lambda: make(self.plans.planner(version), shape))  # type: ignore[no-any-return]
+        level: Level = self.plans.get(cache_key, lambda: make(self.plans.planner(version), shape))
+        if self._session is not None:
+            look_up(self._session, level, self.request.values)
+        return level
 
     # --- sets -------------------------------------------------------------------------------------------------------
     def chunk(self, path: ResourcePath, options: Options, *, rows: int, after: Sequence[Any] | None = None) -> Chunk:
@@ -277,6 +285,12 @@ class Reading:
         if more is not None:
             head += f'"{link.name}{version.next_link}":{json.dumps(more)},'
         return f'{head}"{link.name}":[{",".join(texts)}]'
+
+
+def _json_as_text(column: Any) -> Any:
+    """Sessions read JSON as the text that the store has; a writing connection of PostgreSQL has to be told."""
+    inner = column.clause if isinstance(column, sa.TypeCoerce) else column
+    return sa.cast(inner, sa.Text()) if isinstance(inner.type, Json) else column
 
 
 def next_link(

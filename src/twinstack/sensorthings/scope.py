@@ -16,10 +16,11 @@ from twinstack.core.errors import InvalidInput
 from twinstack.query import sql, tree
 from twinstack.query.sql import Type, Value
 from twinstack.query.sqlgeo import Shape
+from twinstack.query.sqlvalues import Origin
 from twinstack.query.tree import Expr
 from twinstack.sensorthings.joins import Alias, Condition, alias, fixed
 from twinstack.sensorthings.model import BY_NAME, ByColumn, ByTable, ByTarget, EntityType, Link, Property, PropertyType
-from twinstack.sensorthings.sqljson import ResultText, json_instant, json_value
+from twinstack.sensorthings.sqljson import JsonMember, ResultText, json_instant, json_value
 from twinstack.sensorthings.store import tables
 from twinstack.sensorthings.versions import ApiVersion
 
@@ -181,6 +182,7 @@ class Scope:
     def _json(self, p: Property, target: Alias, keys: tuple[str, ...]) -> Value:
         """A JSON property or a member of it; the whole one with its geometry, if it may be one."""
         given = json_value(target.c[p.column], keys)
+        given = replace(given, origin=_origin(target, p, keys))
         if keys or p.name not in _PLACES:
             return given
         text = sa.type_coerce(target.c[p.column], sa.Text())
@@ -214,6 +216,27 @@ def _hops_of(link: Link, source: Alias, target: Alias, tables_alias: str) -> lis
             if not link.many:  # the ObservedProperty of a Datastream
                 on = sa.and_(on, pairs.c.rank == 0)
             return [(pairs, on), (target, target.c.id == pairs.c[other])]
+
+
+def _origin(target: Alias, p: Property, keys: tuple[str, ...]) -> Origin:
+    """Where all geometries of a property are, for look-ups (see `query.sqlgeo`)."""
+    assert isinstance(target, sa.Alias)
+    kept = target.element
+    assert isinstance(kept, sa.Table)
+    places = kept.alias("places")
+    name = "_".join([kept.name, p.column, *keys])
+    text = JsonMember("json", sa.type_coerce(places.c[p.column], sa.Text()), keys)
+    nothing: sa.ColumnElement[Any] = sa.cast(sa.null(), sa.Double())
+    if keys or p.name not in _PLACES:
+        return Origin(name, target.c.id, sa.select(places.c.id, text, nothing, nothing, nothing, nothing))
+    if p.name == "observedArea":
+        stat = tables.datastream_stat.alias("places_stat")
+        area = [stat.c[f"bbox_{side}"] for side in "wsen"]
+        source = places.outerjoin(stat, stat.c.datastream_id == places.c.id)
+        return Origin(name, target.c.id, sa.select(places.c.id, text, *area).select_from(source))
+    box = tuple(places.c[f"bbox_{side}"] for side in "wsen")
+    query = sa.select(places.c.id, text, nothing, nothing, nothing, nothing).where(box[0].is_not(None))
+    return Origin(name, target.c.id, query, box, target.c[p.column], places.c[p.column])
 
 
 def _result(target: Alias) -> Value:

@@ -37,8 +37,8 @@ _POSTGRESQL: dict[Part, str] = {
     "boolean": "CASE WHEN jsonb_typeof({value}) = 'boolean' THEN CAST({value} AS boolean) END",
     "whole": "CASE WHEN jsonb_typeof({value}) = 'number' THEN CAST({value} AS bigint) END",
     "json": "CAST({value} AS text)",
-    "rank": "CASE jsonb_typeof({value}) WHEN 'number' THEN 1 WHEN 'boolean' THEN 1"
-    " WHEN 'string' THEN 2 WHEN 'array' THEN 2 WHEN 'object' THEN 2 END",
+    "rank": "CASE WHEN coalesce(jsonb_typeof({value}), 'null') = 'null' THEN NULL"
+    " WHEN jsonb_typeof({value}) IN ('number', 'boolean') THEN 1 ELSE 2 END",
     "order": "CASE jsonb_typeof({value}) WHEN 'number' THEN CAST({value} AS double precision)"
     " WHEN 'boolean' THEN CAST(CAST(CAST({value} AS boolean) AS integer) AS double precision) END",
 }

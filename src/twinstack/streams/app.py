@@ -26,11 +26,12 @@ from twinstack.core.errors import (
 from twinstack.log.seam import Log, OutRecord, Producer, TopicSpec
 from twinstack.streams import states
 from twinstack.streams.catalogue import Catalogue, MetaCatalogue
-from twinstack.streams.plan import Plan, make_plan
+from twinstack.streams.plan import make_plan
 from twinstack.streams.sample import attributes_of
 from twinstack.streams.spec import AppSpec
+from twinstack.streams.stages import Stages
 from twinstack.streams.states import Counters, Report, State
-from twinstack.streams.task import Control, Task
+from twinstack.streams.task import Control, Task, run_together
 
 BACK_OFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 HEALTHY_S = 60.0
@@ -90,11 +91,12 @@ class _App:
         self._clock = clock
         self._now_us = now_us
         self._state = State()
-        self._counters = Counters()
+        self._by_stage: list[Counters] = []
         self._failures: deque[float] = deque()
         self._tries = 0
         self._started_s = 0.0
         self._lag_reported: int | None = None
+        self._rate_in = 0.0
         self._notes = ""
         self._lines: Producer | None = None
         self._reported = (clock(), 0)
@@ -117,28 +119,45 @@ class _App:
         self._to(states.STARTING)
         plan = make_plan(self._spec, self._catalogue, attributes=lambda topics: attributes_of(self._log, topics))
         self._notes = " ".join(warning.message for warning in plan.checked.warnings)
-        self._create_dead_topic(plan)
-        task = Task(self._log, self._spec, plan.operator(clock=self._clock), self._counters, self._control)
-        self._started_s = self._clock()
-        task.run()
-
-    def _create_dead_topic(self, plan: Plan) -> None:
         admin = self._log.admin()
-        partitions = max(admin.describe(topic).partitions for topic in plan.topics)
-        admin.describe(self._spec.target_topic)
-        try:
-            admin.describe(self._spec.dead_topic)
-        except UnknownTopic:
-            admin.create_topics(
-                [
-                    TopicSpec(
-                        self._spec.dead_topic,
-                        partitions,
-                        retention_ms=limits.RETENTION_MS_DEFAULT,
-                        max_record_bytes=limits.DERIVED_RECORD_BYTES_MAX,
-                    )
-                ]
+        layout = {topic: admin.describe(topic).partitions for topic in plan.topics}
+        stages = Stages(plan, layout, clock=self._clock)
+        self._create_topics(stages, max(layout.values()))
+        self._by_stage = self._by_stage or [Counters() for _ in stages.stages]
+        halt = Event()
+        tasks = [
+            Task(
+                self._log,
+                self._spec,
+                stage.make,
+                counters,
+                self._control.of_stage(halt, first=stage.number == 0),
+                stage=stage.number,
+                fingerprint=plan.fingerprint,
             )
+            for stage, counters in zip(stages.stages, self._by_stage, strict=True)
+        ]
+        self._started_s = self._clock()
+        run_together(tasks, halt)
+
+    def _create_topics(self, stages: Stages, partitions: int) -> None:
+        admin = self._log.admin()
+        admin.describe(self._spec.target_topic)
+        dead = TopicSpec(
+            self._spec.dead_topic,
+            partitions,
+            retention_ms=limits.RETENTION_MS_DEFAULT,
+            max_record_bytes=limits.DERIVED_RECORD_BYTES_MAX,
+        )
+        for spec in (dead, *stages.topics):
+            try:
+                admin.describe(spec.name)
+            except UnknownTopic:
+                admin.create_topics([spec])
+
+    @property
+    def _counters(self) -> Counters:
+        return Counters.of_stages(self._by_stage) if self._by_stage else Counters()
 
     # States
 
@@ -148,14 +167,16 @@ class _App:
         self._write_log_line()
 
     def _report(self, event: str) -> None:
-        now, read = self._clock(), self._counters.records_in
+        counters = self._counters
+        now, read = self._clock(), counters.records_in
         since, read_before = self._reported
         if event == "counters":
-            self._counters.rate_in = round((read - read_before) / max(now - since, 0.001), 1)
+            self._rate_in = round((read - read_before) / max(now - since, 0.001), 1)
             self._reported = (now, read)
-        self._lag_reported = self._counters.lag
+        counters.rate_in = self._rate_in
+        self._lag_reported = counters.lag
         state = self._state
-        self._on_state(Report(event, state.name, state.reason, state.message, self._now_us(), asdict(self._counters)))
+        self._on_state(Report(event, state.name, state.reason, state.message, self._now_us(), asdict(counters)))
 
     def _on_turn(self) -> None:
         paused = self._control.pause.is_set()
@@ -215,7 +236,8 @@ class _App:
                 self._log.admin().describe(self._spec.log_topic)
                 self._lines = self._log.producer(client_id=f"ts.{self._spec.uid}")
             self._lines.send(record)
-            self._lines.flush(LOG_LINE_BUDGET_S)
+            if state.name in _LAST_WORDS:  # the others go while the app works: records should not wait for them
+                self._lines.flush(LOG_LINE_BUDGET_S)
 
     def close(self) -> None:
         if self._lines is not None:
@@ -224,6 +246,7 @@ class _App:
 
 
 _LEVELS = {states.FAILING: "warning", states.CRASHED: "error"}
+_LAST_WORDS = frozenset({states.FAILING, states.CRASHED, states.IDLE})
 
 
 def _reason(error: TwinstackError) -> str:

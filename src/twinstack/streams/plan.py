@@ -12,8 +12,15 @@ from twinstack.core.errors import InvalidName, QueryError
 from twinstack.query import streamsql
 from twinstack.query.streamsql import STAR, CheckedQuery, Query, SourceRef
 from twinstack.query.streamsql.catalogue import METADATA
+from twinstack.query.streamsql.checked import Term, columns_of
+from twinstack.query.streamsql.match import matching
+from twinstack.query.streamsql.statement import Side
 from twinstack.streams.catalogue import Catalogue, Datastream
+from twinstack.streams.derived import Derived, Targets, derived_streams
 from twinstack.streams.filter import Filter
+from twinstack.streams.operator import Operator
+from twinstack.streams.projection import Projection
+from twinstack.streams.sources import Reader
 from twinstack.streams.spec import AppSpec
 from twinstack.streams.view import EVERYTHING, View
 
@@ -36,6 +43,9 @@ class Plan:
     checked: CheckedQuery
     sources: tuple[SourcePlan, ...]
     catalogue: Catalogue
+    inputs: tuple[tuple[Datastream, ...], ...] = ()
+    """The Datastreams that the sources of each side are known to have."""
+    side_topics: tuple[tuple[str, ...], ...] = ()
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -50,21 +60,63 @@ class Plan:
     @property
     def reads_metadata(self) -> bool:
         """Whether a record's Datastream must be known to judge it."""
-        read = self.checked.columns.union(*(source.view.columns for source in self.sources))
-        return bool(read & frozenset(METADATA))
+        return bool(self._read_columns & frozenset(METADATA))
+
+    @property
+    def _read_columns(self) -> frozenset[str]:
+        own = self.checked.columns | items_columns(self.checked)
+        return own.union(*(source.view.columns for source in self.sources))
+
+    @property
+    def derived(self) -> list[Derived]:
+        """The Datastreams at the target that the app writes to."""
+        checked = self.checked
+        conditions = [checked.where] if checked.join is None else [side.filter for side in checked.join.sides]
+        inputs = [
+            stream
+            for condition, streams in zip(conditions, self.inputs, strict=True)
+            for stream in _matching(condition, streams)
+        ]
+        return derived_streams(checked, list(dict.fromkeys(inputs)))
 
     def operator(
         self, *, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
-    ) -> Filter:
-        return Filter(
-            self.spec,
-            self.checked,
+    ) -> Operator:
+        checked = self.checked
+        columns = checked.columns | items_columns(checked)
+        reader = self.reader(columns, clock, sleep)
+        if checked.output is None:
+            return Filter(self.spec, checked, reader)
+        return Projection(self.spec, checked, reader, self.targets())
+
+    def targets(self) -> Targets:
+        target = self.spec.target
+        return Targets(target, self.spec.name, self.catalogue.snapshot([target])[target])
+
+    def reader(self, columns: frozenset[str], clock: Callable[[], float], sleep: Callable[[float], None]) -> Reader:
+        read = columns.union(*(source.view.columns for source in self.sources))
+        return Reader(
             [(source.topic, source.system, source.view) for source in self.sources],
             self.catalogue,
-            reads_metadata=self.reads_metadata,
+            columns,
+            # Whether a record's Datastream must be known to judge it.
+            reads_metadata=bool(read & frozenset(METADATA)),
             clock=clock,
             sleep=sleep,
         )
+
+
+def items_columns(checked: CheckedQuery) -> frozenset[str]:
+    if checked.output is None:
+        return frozenset()
+    items = (checked.output.result, *checked.output.parameters)
+    return frozenset[str]().union(*(columns_of(item.term) for item in items))
+
+
+def _matching(condition: Term | None, streams: Sequence[Datastream]) -> list[Datastream]:
+    """The Datastreams whose records can pass the condition."""
+    wanted = {stream.full_name for stream in matching(condition, _as_columns(streams))}
+    return [stream for stream in streams if stream.full_name in wanted]
 
 
 def make_plan(
@@ -80,21 +132,31 @@ def make_plan(
     Errors: QueryError with place and fix; those of the log when the catalogue is read.
     """
     query = streamsql.parse(spec.text)
-    sources = tuple(SourcePlan(ref.topic, ref.system, views(ref.topic)) for ref in _sources(spec, query))
-    datastreams = _datastreams(catalogue, sources)
+    sides = [query.side] if query.join is None else [query.side, query.join.side]
+    read = [_sources(spec, query, side) for side in sides]
+    refs = {ref.topic: ref for side in read for ref in side}
+    sources = tuple(SourcePlan(ref.topic, ref.system, views(ref.topic)) for ref in refs.values())
+    streams = [_datastreams(catalogue, side) for side in read]
     try:
-        checked = streamsql.check(query, _as_columns(datastreams))
+        checked = streamsql.check(query, *map(_as_columns, streams))
     except QueryError:
         seen = frozenset(attributes([s.topic for s in sources])) if attributes is not None else frozenset()
         if not seen:
             raise
-        checked = streamsql.check(query, _as_columns(datastreams, seen))
-    return Plan(spec, checked, sources, catalogue)
+        checked = streamsql.check(query, *(_as_columns(side, seen) for side in streams))
+    return Plan(
+        spec,
+        checked,
+        sources,
+        catalogue,
+        tuple(tuple(side) for side in streams),
+        tuple(tuple(ref.topic for ref in side) for side in read),
+    )
 
 
-def _sources(spec: AppSpec, query: Query) -> list[SourceRef]:
+def _sources(spec: AppSpec, query: Query, side: Side) -> list[SourceRef]:
     """The topics of FROM: `*` is every source system's own data. Errors: QueryError."""
-    named = query.side.sources
+    named = side.sources
     refs = [SourceRef(system) for system in spec.sources] if named is STAR else list(named)
     wanted: dict[str, SourceRef] = {}
     for ref in refs:
@@ -118,7 +180,7 @@ def _sources(spec: AppSpec, query: Query) -> list[SourceRef]:
     return list(wanted.values())
 
 
-def _datastreams(catalogue: Catalogue, sources: Sequence[SourcePlan]) -> list[Datastream]:
+def _datastreams(catalogue: Catalogue, sources: Sequence[SourceRef]) -> list[Datastream]:
     """What the sources' catalogues know: of `.int` the system's own, of `.ext` also what it received."""
     known = catalogue.snapshot([source.system for source in sources])
     found: dict[tuple[str, str], Datastream] = {}

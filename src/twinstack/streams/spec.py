@@ -13,8 +13,6 @@ from twinstack.core.errors import InvalidInput
 from twinstack.core.ids import UID_ALPHABET, UID_CHARS
 
 _UID = re.compile(f"[{UID_ALPHABET}]{{{UID_CHARS}}}")
-STAGE = 0
-"""Stateless single-source apps have one stage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +35,12 @@ class AppSpec:
     shard: int = 0
     shards: int = 1
     commit_interval_ms: int = limits.TASK_COMMIT_INTERVAL_MS
+    grace_us: int | None = None
+    """How much out of order records may be; None: 1 minute for windows, 0 for joins."""
+    idle_after_ms: int | None = limits.IDLE_AFTER_MS
+    """After this silence a partition that is read to its end holds up nothing any more; None: it always does, and the
+    output is a pure function of the inputs."""
+    future_max_us: int = limits.FUTURE_MAX_US
 
     def __post_init__(self) -> None:
         if not _UID.fullmatch(self.uid):
@@ -68,7 +72,18 @@ class AppSpec:
 
     @property
     def transactional_id(self) -> str:
-        return f"ts.{self.uid}.{STAGE}.{self.shard}"
+        """Of the first stage."""
+        return self.transactional_id_of(0)
+
+    def transactional_id_of(self, stage: int) -> str:
+        return f"ts.{self.uid}.{stage}.{self.shard}"
+
+    def in_topic(self, stage: int) -> str:
+        """What the stage reads that stands behind another one."""
+        return f"ts.{self.uid}.{self.revision}.{stage}.in"
+
+    def state_topic(self, stage: int) -> str:
+        return f"ts.{self.uid}.{self.revision}.{stage}.state"
 
     def to_json(self) -> bytes:
         return msgspec.json.encode(asdict(self))

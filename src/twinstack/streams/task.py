@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from threading import Event
+from threading import Event, Thread
 from typing import TypeVar
 
 from twinstack.core import failpoints, limits
 from twinstack.core.errors import (
+    CorruptState,
     FatalLogError,
     Fenced,
     QueueFull,
@@ -24,6 +25,7 @@ from twinstack.core.errors import (
 from twinstack.log.seam import Batch, Consumer, Log, TopicPartition, Transaction
 from twinstack.streams.operator import Operator, Output
 from twinstack.streams.spec import AppSpec, group_of
+from twinstack.streams.state import Saved, read_state
 from twinstack.streams.states import Counters
 
 T = TypeVar("T")
@@ -39,6 +41,13 @@ LAG_EVERY_S = 2.0
 LAG_IDLE_EVERY_S = 0.25
 """Until the task has caught up: who waits for that should not wait for the figure."""
 STOP_BUDGET_S = 5.0
+SILENCE_EVERY_S = 1.0
+PURGE_EVERY_S = 10.0
+ONWARD_RECORDS_MAX = 50
+
+
+def _nothing() -> None:
+    """A stage behind the first one reports nothing by itself."""
 
 
 @dataclass(slots=True)
@@ -47,19 +56,30 @@ class Control:
 
     stop: Event = field(default_factory=Event)
     pause: Event = field(default_factory=Event)
-    on_turn: Callable[[], None] = lambda: None
+    halt: Event = field(default_factory=Event)
+    """Set when another stage of the app ended: this one ends too."""
+    on_turn: Callable[[], None] = _nothing
+
+    def of_stage(self, halt: Event, *, first: bool) -> Control:
+        """That of one stage, which `halt` ends; only the first one's thread calls the owner."""
+        return Control(self.stop, self.pause, halt, self.on_turn if first else _nothing)
+
+    @property
+    def ending(self) -> bool:
+        return self.stop.is_set() or self.halt.is_set()
 
 
 class Task:
-    """One shard of one revision of a single-stage, stateless app: a state machine in seven steps.
+    """One shard of one stage of one revision of an app: a state machine in seven steps.
 
     1. fence      open the transaction of `ts.<uid>.<stage>.<k>`: the predecessor is fenced, what it left is aborted
-    2. position   read the committed offsets of group `ts.<uid>.<rev>`, which nobody joins; a first start commits where
-                  it begins, so that a crash before the first commit begins there again
+    2. position   read the committed offsets of group `ts.<uid>.<rev>`, which nobody joins, and the stage's state, which
+                  must agree with them; a first start commits where it begins, so that a crash before the first commit
+                  begins there again
     3. read       poll up to the records that still fit into the transaction, at most until its end is due
     4. process    whole batches: outputs and dead letters go into the transaction, which begins by itself
-    5. commit     at 5,000 inputs, 20,000 outputs, 16 MiB or the commit interval: outputs, letters and next offsets,
-                  all or nothing; then back to 3
+    5. commit     at 5,000 inputs, 20,000 outputs, 16 MiB or the commit interval: outputs, letters, changes of the state
+                  and next offsets, all or nothing; then back to 3
     6. start over after an abort, or a commit that was slow or repeated: throw everything away, back to 1
     7. stop       commit what is open within a budget, else abort
 
@@ -71,15 +91,23 @@ class Task:
         self,
         log: Log,
         spec: AppSpec,
-        operator: Operator,
+        make: Callable[[], Operator],
         counters: Counters,
         control: Control,
         *,
+        stage: int = 0,
+        fingerprint: str = "",
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.spec = spec
-        self.operator = operator
+        self.stage = stage
+        self.transactional_id = spec.transactional_id_of(stage)
+        self._make = make
+        self._fingerprint = fingerprint
+        # Made at once: what does not fit the catalogue shall fail before anything is fenced.
+        self.operator = make()
+        self._fresh = True
         self.counters = counters
         self.control = control
         self.clock = clock
@@ -89,8 +117,8 @@ class Task:
 
     def run(self) -> None:
         """Until the owner wants it to stop."""
-        while not self.control.stop.is_set():
-            transaction = self.again(lambda: self._log.transaction(self.spec.transactional_id))  # 1
+        while not self.control.ending:
+            transaction = self.again(lambda: self._log.transaction(self.transactional_id))  # 1
             try:
                 if self._read(transaction):  # 2 to 5, 7
                     return
@@ -117,11 +145,19 @@ class Task:
 
     def _read(self, transaction: Transaction) -> bool:
         """True when it was stopped, False when the task must start over."""
-        consumer = self.again(lambda: self._log.consumer(group=self.spec.group, client_id=self.spec.transactional_id))
+        if not self._fresh:
+            self.operator = self._make()
+        self._fresh = False
+        consumer = self.again(lambda: self._log.consumer(group=self.spec.group, client_id=self.transactional_id))
         try:
             positions = self._positions(transaction, consumer)  # 2
             consumer.assign(positions)
-            return _Session(self, transaction, consumer, positions).run()
+            if _Session(self, transaction, consumer, positions).run():
+                return True
+            # A successor may have come while the commit took its time, and opening the transaction again would fence
+            # it. Storing the positions once more, with the epoch of now, is refused when there is one.
+            self.again(lambda: transaction.commit(self.spec.group, positions))
+            return False
         finally:
             with contextlib.suppress(TwinstackError):
                 consumer.close()
@@ -134,6 +170,7 @@ class Task:
             mine = range(self.spec.shard, info.partitions, self.spec.shards)
             partitions.extend(TopicPartition(topic, p) for p in mine)
         committed = self.again(lambda: consumer.committed(partitions))
+        committed = self._restore(sorted({tp.partition for tp in partitions}), committed)
         missing = [tp for tp in partitions if tp not in committed]
         if missing:
             first = self._first_positions(missing, committed)
@@ -141,12 +178,35 @@ class Task:
             committed = {**committed, **first}
         return {tp: committed[tp] for tp in partitions}
 
+    def _restore(self, partitions: list[int], committed: dict[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Gives the operator its state; the committed offsets, and those of the state where they expired.
+        Errors: CorruptState when the two differ: one of them is not this task's work."""
+        topic = self.operator.state_topic
+        if topic is None:
+            return committed
+        found: dict[int, Saved] = self.again(lambda: read_state(self._log, topic, partitions, self._fingerprint))
+        offsets = dict(committed)
+        for partition, saved in found.items():
+            for source, offset in saved.meta.offsets.items() if saved.meta is not None else ():
+                tp = TopicPartition(source, partition)
+                if committed.get(tp, offset) != offset:
+                    raise CorruptState(
+                        f"The state of '{topic}' stands at {offset} of {source}/{partition}, the committed position is "
+                        f"{committed[tp]}.",
+                        fix="Find out who committed for the app; then deploy it as a new revision.",
+                    )
+                offsets[tp] = offset
+            self.operator.restore(partition, saved)
+        return offsets
+
     def _first_positions(
         self, missing: Sequence[TopicPartition], committed: dict[TopicPartition, int]
     ) -> dict[TopicPartition, int]:
         """Where partitions begin that this revision never read: where the last revision that read them stopped (step 1
         fenced it, so its offsets are final); a partition that was added to a topic in use at its beginning; else as
         the app was told."""
+        if self.stage > 0:  # what an earlier stage of this revision wrote, all of it
+            return self.again(lambda: self.admin.beginning_offsets(missing))
         before: dict[TopicPartition, int] = {}
         for revision in range(self.spec.revision - 1, 0, -1):
             if before.keys() >= set(missing):
@@ -176,11 +236,35 @@ class Task:
                 return call()
             except MOMENTARY:
                 now = self.clock()
-                if stopping is None and self.control.stop.is_set():
+                if stopping is None and self.control.ending:
                     stopping = now
                 if now - began > REPEAT_S_MAX or (stopping is not None and now - stopping > STOP_BUDGET_S):
                     raise
                 self.sleep(RETRY_PAUSE_S)
+
+
+def run_together(tasks: Sequence[Task], halt: Event) -> None:
+    """Runs the stages of an app, the first in this thread, until all have ended: one that ends ends the others.
+    Errors: the first one; Fenced before all others, because it is final."""
+    errors: list[Exception] = []
+
+    def run(task: Task) -> None:
+        try:
+            task.run()
+        except Exception as error:
+            errors.append(error)
+        finally:
+            halt.set()
+
+    threads = [Thread(target=run, args=(task,), name=task.transactional_id) for task in tasks[1:]]
+    for thread in threads:
+        thread.start()
+    run(tasks[0])
+    for thread in threads:
+        thread.join()
+    fenced = [error for error in errors if isinstance(error, Fenced)]
+    for error in (*fenced, *errors):
+        raise error
 
 
 class _Session:
@@ -190,68 +274,118 @@ class _Session:
         self, task: Task, transaction: Transaction, consumer: Consumer, positions: dict[TopicPartition, int]
     ) -> None:
         self._task = task
+        self._operator = task.operator
         self._transaction = transaction
         self._consumer = consumer
         self._positions = positions
         self._interval_s = task.spec.commit_interval_ms / 1000
-        self._lag_due_s = self._lag_idle_due_s = 0.0
+        self._lag_due_s = self._lag_idle_due_s = self._purge_due_s = 0.0
+        self._heard_s = dict.fromkeys(positions, task.clock())
+        self._silence_due_s = task.clock()
         self._clear()
 
     def _clear(self) -> None:
+        self._open = False
         self._next: dict[TopicPartition, int] = {}
-        self._inputs = self._outputs = self._dead = self._bytes = self._arithmetic = 0
+        self._polled = self._outputs = self._bytes = 0
+        self._sum = Counters()
         self._due_s = 0.0
 
     def run(self) -> bool:
         task, control = self._task, self._task.control
-        while not control.stop.is_set():
+        if not self._take(self._operator.proceed()):
+            return False
+        while not control.ending:
             if control.pause.is_set():
-                if self._next and not self._commit():
+                if self._open and not self._commit():
                     return False
                 task.sleep(PAUSED_TURN_S)
             elif not self._turn():
                 return False
             self._measure_lag()
             control.on_turn()
-        if self._next:  # 7
+        if self._open:  # 7
             self._commit()
         return True
 
     def _turn(self) -> bool:
         """One poll and what it brought; False when the task must start over."""
-        wait_s = max(0.0, self._due_s - self._task.clock()) if self._next else IDLE_POLL_S
-        records_max = limits.TASK_INPUT_RECORDS_MAX - self._inputs
+        wait_s = max(0.0, self._due_s - self._task.clock()) if self._open else IDLE_POLL_S
+        # A record of a stage behind another one holds many rows.
+        records_max = limits.TASK_INPUT_RECORDS_MAX - self._polled if self._task.stage == 0 else ONWARD_RECORDS_MAX
         for batch in self._task.again(lambda: self._consumer.poll(wait_s, records_max)):  # 3
-            if self._next and self._overflows(batch) and not self._commit():
+            if self._open and self._overflows(batch) and not self._commit():
                 return False
-            self._process(batch)  # 4
+            if not self._process(batch):
+                return False
             if self._full() and not self._commit():
                 return False
-        return not (self._next and self._task.clock() >= self._due_s) or self._commit()  # 5
+        if self._operator.wants_silence:
+            self._notice_silence()
+        return not (self._open and self._task.clock() >= self._due_s) or self._commit()  # 5
 
-    def _process(self, batch: Batch) -> None:
-        if not self._next:
-            self._due_s = self._task.clock() + self._interval_s
-        output = self._task.operator.process(batch)
-        try:
+    def _process(self, batch: Batch) -> bool:  # 4
+        tp = TopicPartition(batch.topic, batch.partition)
+        output = self._operator.process(batch)
+        self._begin()
+        self._next[tp] = batch.next_offset
+        self._heard_s[tp] = self._task.clock()
+        self._polled += len(batch)
+        return self._take(output)
+
+    def _take(self, output: Output) -> bool:
+        """Sends an output and all that was cut from it, in as many transactions as that needs."""
+        self._send(output)
+        while output.more:
+            if self._full() and not self._commit():
+                return False
+            self._begin()
+            output = self._operator.proceed()
             self._send(output)
+        return True
+
+    def _begin(self) -> None:
+        if not self._open:
+            self._open = True
+            self._due_s = self._task.clock() + self._interval_s
+
+    def _send(self, output: Output) -> None:
+        if output.values or output.onward or output.letters:
+            self._begin()
+        try:
+            self._send_all(output)
         except (*MOMENTARY, QueueFull) as error:
             # Some of the records may be under way: only the whole transaction can be repeated.
             raise TransactionAborted("The log took a part of a batch only.", fix="Start the task again.") from error
-        self._next[TopicPartition(batch.topic, batch.partition)] = batch.next_offset
-        self._inputs += len(batch)
-        self._dead += len(output.letters)
-        self._arithmetic += output.arithmetic
+        self._outputs += len(output.values) + len(output.letters)
+        self._sum.add(output)
 
-    def _send(self, output: Output) -> None:
+    def _send_all(self, output: Output) -> None:
         if output.values:
             self._transaction.send_many(self._task.spec.target_topic, output.values, output.keys, output.headers)
-            self._outputs += len(output.values)
             self._bytes += sum(map(len, output.values))
             failpoints.hit("streams.task.between_sends")
-        for letter in output.letters:
-            self._transaction.send(letter)
-            self._bytes += len(letter.value or b"")
+        for record in (*output.onward, *output.letters):
+            self._transaction.send(record)
+            self._bytes += len(record.value or b"")
+        if output.onward:
+            failpoints.hit("streams.stage.rows_sent")
+
+    def _notice_silence(self) -> None:
+        """Partitions that are read to their end and were silent for `idle_after`: decided here, and committed before
+        anything follows from it."""
+        after_ms, now = self._task.spec.idle_after_ms, self._task.clock()
+        if after_ms is None or now < self._silence_due_s:
+            return
+        self._silence_due_s = now + min(SILENCE_EVERY_S, after_ms / 2000)
+        silent = [tp for tp, heard_s in self._heard_s.items() if now - heard_s >= after_ms / 1000]
+        if not silent:
+            return
+        with contextlib.suppress(*MOMENTARY):
+            ends = self._task.admin.end_offsets(silent)
+            at_end = [tp for tp in silent if (self._consumer.position(tp) or self._positions[tp]) >= ends[tp]]
+            if at_end and self._operator.quiet(at_end):
+                self._begin()
 
     def _overflows(self, batch: Batch) -> bool:
         """Whether what is open and all of the batch could be more than one transaction takes."""
@@ -260,8 +394,9 @@ class _Session:
 
     def _full(self) -> bool:
         return (
-            self._inputs >= limits.TASK_INPUT_RECORDS_MAX
-            or self._outputs + self._dead >= limits.TASK_OUTPUT_RECORDS_MAX
+            (self._task.stage == 0 and self._polled >= limits.TASK_INPUT_RECORDS_MAX)
+            or self._sum.records_in >= limits.TASK_INPUT_RECORDS_MAX
+            or self._outputs >= limits.TASK_OUTPUT_RECORDS_MAX
             or self._bytes >= limits.TASK_OUTPUT_BYTES_MAX
         )
 
@@ -269,6 +404,7 @@ class _Session:
         """False when the producer must be opened anew: a commit whose answer was late or lost leaves librdkafka
         unsure of its epoch (KAFKA-17754), and opening it settles that."""
         offsets = dict(self._next)
+        self._close_state(offsets)
         if any(offset < 0 for offset in offsets.values()):
             raise FatalLogError(f"A next offset is negative: {offsets}.", fix="Report this as a defect.")
         calls = 0
@@ -284,20 +420,41 @@ class _Session:
         failpoints.hit("streams.task.after_commit")
         self._positions |= offsets
         counters = self._task.counters
-        counters.records_in += self._inputs
-        counters.records_out += self._outputs
-        counters.dead += self._dead
-        counters.arithmetic += self._arithmetic
+        counters.take(self._sum)
         counters.commits += 1
+        counters.watermark_us = self._operator.watermark_us
+        counters.state_rows, counters.state_bytes = self._operator.state_rows, self._operator.state_bytes
         self._clear()
+        self._purge()
         return calls == 1 and self._task.clock() - began < SLOW_COMMIT_S
+
+    def _close_state(self, offsets: dict[TopicPartition, int]) -> None:
+        records = self._operator.closing(offsets)
+        try:
+            for record in records:
+                self._transaction.send(record)
+        except (*MOMENTARY, QueueFull) as error:
+            raise TransactionAborted("The log took a part of the state only.", fix="Start the task again.") from error
+        if records:
+            failpoints.hit("streams.stage.state_sent")
+
+    def _purge(self) -> None:
+        """What stands between two stages goes once the later one has committed behind it."""
+        now = self._task.clock()
+        if self._task.stage == 0 or now < self._purge_due_s:
+            return
+        self._purge_due_s = now + PURGE_EVERY_S
+        with contextlib.suppress(TwinstackError):
+            self._task.admin.delete_records(self._positions)
 
     def _measure_lag(self) -> None:
         """Now and then. A log that does not answer now leaves the last figure."""
         now = self._task.clock()
-        if now < self._lag_due_s and (self._next or self._task.counters.lag == 0 or now < self._lag_idle_due_s):
+        if now < self._lag_due_s and (self._open or self._task.counters.lag == 0 or now < self._lag_idle_due_s):
             return
         self._lag_due_s, self._lag_idle_due_s = now + LAG_EVERY_S, now + LAG_IDLE_EVERY_S
         with contextlib.suppress(TwinstackError):
             ends = self._task.admin.end_offsets(list(self._positions))
-            self._task.counters.lag = sum(max(0, end - self._positions[tp]) for tp, end in ends.items())
+            # Behind the last record may stand markers of transactions, which only the consumer's position passes.
+            read = {tp: max(self._consumer.position(tp) or 0, self._positions[tp]) for tp in ends}
+            self._task.counters.lag = sum(max(0, end - read[tp]) for tp, end in ends.items())

@@ -43,7 +43,9 @@ class ProtocolDoors:
 
     def __init__(self, platform: Platform) -> None:
         self._rest = KafkaRestApp(platform.log, _ask_rest, log_key_of=platform.log_keys.find)
-        self._sensorthings = SensorThingsApp(platform.store, base_url=None, decide=_ask_data)
+        self._sensorthings = SensorThingsApp(
+            platform.store, base_url=platform.settings.public_url or None, decide=_ask_data
+        )
         self.by_prefix: dict[str, ASGIApp] = {
             "/v1.1": self._sensorthings,
             "/v1.0": self._sensorthings,

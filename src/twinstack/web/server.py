@@ -13,7 +13,8 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -38,23 +39,34 @@ _CLOSE_S = 3
 _BACKLOG = 1024
 
 OnReady = Callable[[Platform], None]
-Programs = Callable[[Platform], Awaitable[Sequence[Child]]]
-"""What runs beside the server (the demo's programs); called once the server is ready."""
 
 
-def run(settings: Settings, mode: Mode, *, on_ready: OnReady, programs: Programs | None = None) -> None:
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What a server shall have from the start: the demo's.
+
+    `systems` are there at `ready`; `deploy` makes the apps after it, in a worker thread, while other children start;
+    `programs` run beside the server.
+    """
+
+    systems: Sequence[str] = ()
+    deploy: Callable[[Platform], None] = lambda _platform: None
+    programs: Callable[[Platform], Sequence[Child]] = lambda _platform: ()
+
+
+def run(settings: Settings, mode: Mode, *, on_ready: OnReady, scenario: Scenario = Scenario()) -> None:
     """Runs one server until a signal. Errors: Conflict (folder, port), SettingsError, Unreachable (log, store)."""
     folder = Folder(settings.data)
     folder.acquire(mode)
     try:
         sockets = bind(settings.port)
         port = sockets[0].getsockname()[1]
-        platform = Platform.open(settings, mode, folder, port)
+        platform = Platform.open(settings, mode, folder, port, scenario.systems)
         try:
             if settings.embedded:
                 _settle_archive(platform)
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                runner.run(_Process(platform, sockets, on_ready, programs).run())
+                runner.run(_Process(platform, sockets, on_ready, scenario).run())
         finally:
             platform.close()
     finally:
@@ -135,13 +147,11 @@ class _Server(uvicorn.Server):
 
 
 class _Process:
-    def __init__(
-        self, platform: Platform, sockets: list[socket.socket], on_ready: OnReady, programs: Programs | None
-    ) -> None:
+    def __init__(self, platform: Platform, sockets: list[socket.socket], on_ready: OnReady, scenario: Scenario) -> None:
         self._platform = platform
         self._sockets = sockets
         self._on_ready = on_ready
-        self._programs = programs
+        self._scenario = scenario
         self._stop = asyncio.Event()
         self._signals = 0
 
@@ -173,9 +183,7 @@ class _Process:
     async def _start_children(self) -> None:
         """After `ready`: nobody waits for them."""
         try:
-            await self._platform.start_children()
-            for child in await self._programs(self._platform) if self._programs else ():
-                self._platform.supervisor.start(child)
+            await self._platform.start_children(self._scenario.deploy, self._scenario.programs(self._platform))
         except TwinstackError as error:
             log.error("starting the child processes: %s", error)
         except Exception:

@@ -9,8 +9,8 @@ import pytest
 from log_backends import wait_for
 from log_helpers import nothing_comes, read, write
 
-from twinstack.core.errors import PositionLost
-from twinstack.log.seam import EARLIEST, LATEST, Admin, OutRecord, TopicPartition
+from twinstack.core.errors import PositionLost, UnknownTopic
+from twinstack.log.seam import EARLIEST, LATEST, Admin, OutRecord, TopicPartition, TopicSpec
 
 
 def test_earliest_latest_and_an_offset(topic: str, opened) -> None:
@@ -166,3 +166,16 @@ def test_a_new_assignment_replaces_the_old_one(topic: str, wide: str, opened) ->
     assert [r.value for r in read(reader, 1)] == [b"new"]
     assert reader.assignment() == [TopicPartition(wide, 2)]
     assert nothing_comes(reader)
+
+
+def test_a_topic_made_again_under_a_reader_is_not_read_from_the_old_position(admin: Admin, topic: str, opened) -> None:
+    """Filled past that position at once: the offsets look the same and mean other records."""
+    write(opened.producer(), topic, b"old 0", b"old 1")
+    reader = opened.reader(topic, EARLIEST)
+    assert [r.value for r in read(reader, 2)] == [b"old 0", b"old 1"]
+    admin.delete_topics([topic])
+    admin.create_topics([TopicSpec(topic)])
+    write(opened.producer(), topic, b"new 0", b"new 1", b"new 2")
+    with pytest.raises((PositionLost, UnknownTopic)):
+        for _ in range(20):
+            assert not reader.poll(0.5), "records of another topic as if they followed"

@@ -160,6 +160,33 @@ def test_a_fence_met_in_abort_stops_the_app(embedded_world: World) -> None:
         assert app.all[-1]["reason"] == "worker_lost"
 
 
+def test_a_task_that_opens_its_producer_again_does_not_fence_its_successor(
+    embedded_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a slow commit the producer is opened anew: not when another process took over meanwhile."""
+    monkeypatch.setattr(task_module, "SLOW_COMMIT_S", 0.0)
+    world = embedded_world
+    spec = world.spec()
+
+    class Slow(FaultyTransaction):
+        def commit(self, group: str | None = None, offsets: Mapping[TopicPartition, int] | None = None) -> None:
+            self._inner.commit(group, offsets)
+            if offsets and any(offsets.values()) and not successors:
+                successors.append(log.transaction(spec.transactional_id))
+
+    class Log_(FaultyLog):
+        def transaction(self, transactional_id: str, *, timeout_ms: int = 30_000) -> FaultyTransaction:
+            return Slow(self._inner.transaction(transactional_id), self._faults)
+
+    successors: list[Any] = []
+    with world.place.open() as log, world.app(Log_(log, Faults(0)), spec) as app:  # type: ignore[arg-type]
+        world.produce(log, 10)
+        app.join()
+        assert app.all[-1]["reason"] == "worker_lost"
+        successors[0].commit(spec.group, {TopicPartition(f"{spec.sources[0]}.int", 0): 0})
+        successors[0].close()
+
+
 def test_a_text_that_does_not_compile_crashes_the_app_at_once(embedded_world: World) -> None:
     with embedded_world.place.open() as log:
         with embedded_world.app(log, embedded_world.spec("SELECT * FROM * WHERE nonsense = 'x';")) as app:

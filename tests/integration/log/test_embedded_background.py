@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
 
 import apsw
@@ -257,3 +258,24 @@ def test_the_write_ahead_log_stays_bounded(open_log: Callable[..., EmbeddedLog],
         largest = max(largest, path.with_name("log.sqlite-wal").stat().st_size)
     assert largest < 128 * 1024 * 1024
     assert len(contents(log)) == 200
+
+
+def test_a_defect_in_a_step_does_not_end_the_others(
+    open_log: Callable[..., EmbeddedLog], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Sessions, retention and joining go on; the defect stands in the log of the server."""
+    log = open_log(background=True)
+    calls: list[int] = []
+    done = threading.Event()
+
+    def silent() -> list[tuple[str, list[str]]]:
+        calls.append(1)
+        if len(calls) == 1:
+            raise ZeroDivisionError("a defect")
+        done.set()
+        return []
+
+    monkeypatch.setattr("twinstack.log.embedded.housekeeping.FAILED_PAUSE_S", 0.01)
+    monkeypatch.setattr(log.housekeeping._groups, "silent", silent)
+    assert done.wait(20)
+    assert "housekeeping" in caplog.text and "a defect" in caplog.text

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from twinstack.core import limits
 from twinstack.core.errors import InvalidRecord, InvalidResult, RecordTooLarge
-from twinstack.core.observations import check_result, decode, encode
+from twinstack.core.observations import check_result, decode, decode_json, encode
 
 GOOD = b'{"phenomenonTime": "2018-12-04T14:18:11Z", "result": 50.05, "Datastream": {"@iot.id": 2}}'
 
@@ -123,3 +123,16 @@ def test_a_value_with_a_schema_registrys_prefix_is_read_without_it() -> None:
         with pytest.raises(InvalidRecord) as caught:
             decode(short)
         assert caught.value.reason == "empty"
+
+
+@pytest.mark.parametrize("escape", ["", "\\u0041"], ids=["plain", "with an escape"])
+def test_the_depth_that_fits_is_the_same_whatever_else_the_value_holds(escape: str) -> None:
+    wide = ",".join(["[]"] * limits.JSON_DEPTH_MAX)
+    for inner, fits in ((limits.JSON_DEPTH_MAX - 1, True), (limits.JSON_DEPTH_MAX, False)):
+        text = f'{{"a":{"[" * inner}{"]" * inner},"b":[{wide}],"c":"]]]]{escape}"}}'.encode()
+        if fits:
+            assert decode_json(text)["c"].startswith("]]]]")
+        else:
+            with pytest.raises(InvalidRecord) as caught:
+                decode_json(text)
+            assert caught.value.reason == "depth"

@@ -46,6 +46,8 @@ def test_text_of_the_environment_becomes_numbers_and_lists() -> None:
         ({}, {"TWINSTACK_FSYNC": "never"}, "TWINSTACK_FSYNC"),
         ({}, {"TWINSTACK_REPLICATION": "0"}, "TWINSTACK_REPLICATION"),
         ({}, {"TWINSTACK_DATA": ""}, "TWINSTACK_DATA"),
+        ({}, {"TWINSTACK_PUBLIC_URL": "data.example"}, "TWINSTACK_PUBLIC_URL"),
+        ({}, {"TWINSTACK_PUBLIC_URL": "http://a b"}, "TWINSTACK_PUBLIC_URL"),
     ],
 )
 def test_a_wrong_value_is_an_error_that_names_its_place(flags, environ, place) -> None:

@@ -12,8 +12,10 @@ whole = st.integers(-9, 9)
 
 
 def test_a_literal_has_wkt_and_a_box():
-    assert geometry.literal("SRID=4326; LINESTRING Z (1 5 9, 3 2 9)")[1:] == (1, 2, 3, 5)
-    assert geometry.literal("point(30 10)") == ("POINT (30 10)", 30, 10, 30, 10)
+    assert geometry.literal("SRID=4326; LINESTRING Z (1 5 9, 3 2 9)")[1:] == (1, 2, 3, 5, True)
+    assert geometry.literal("point(30 10)") == ("POINT (30 10)", 30, 10, 30, 10, True)
+    for text in ("POLYGON ((0 0, 2 2, 2 0, 0 2, 0 0))", "GEOMETRYCOLLECTION (POINT (1 1))"):
+        assert not geometry.literal(text).simple
 
 
 @pytest.mark.parametrize(

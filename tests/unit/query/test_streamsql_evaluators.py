@@ -21,7 +21,8 @@ ATTRIBUTES = {"n": "int", "x": "float", "label": "string", "flag": "bool"}
 CATALOGUE = Catalogue((CatalogueDatastream(name="a", result_kind="any", attributes=ATTRIBUTES),))
 ROWS = rows(7, 24)
 KINDS = {"n": "int", "x": "float", "latitude": "float", "label": "string", "flag": "bool", "time": "time"}
-EXPRESSIONS = 3_000
+EXPRESSIONS = 1_500
+"""Of each kind, beside the 10,000 that DuckDB judges too; `mixed` ones mean nothing to DuckDB."""
 
 
 def columns(batch: list[dict[str, object]], *, encoded: bool) -> Columns:
@@ -140,13 +141,8 @@ def duck() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def test_duckdb_agrees(duck: duckdb.DuckDBPyConnection) -> None:
-    compare_with_duckdb(duck, seed=17, expressions=4_000)
-
-
-@pytest.mark.slow
-def test_duckdb_agrees_on_more(duck: duckdb.DuckDBPyConnection) -> None:
-    compare_with_duckdb(duck, seed=18, expressions=10_000)
+def test_both_evaluators_agree_with_duckdb(duck: duckdb.DuckDBPyConnection) -> None:
+    compare_with_duckdb(duck, seed=17, expressions=10_000)
 
 
 def compare_with_duckdb(duck: duckdb.DuckDBPyConnection, *, seed: int, expressions: int) -> None:

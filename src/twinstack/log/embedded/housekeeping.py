@@ -6,6 +6,7 @@ leaves the log right: a kill between two steps only leaves work to be done again
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +31,10 @@ from twinstack.log.embedded.rewrite import STEP_ROWS, BatchRow, Run, delete_rows
 from twinstack.log.embedded.writer import SMALL_RECORDS, Writer
 from twinstack.log.packed.format import Columns
 
+log = logging.getLogger(__name__)
+
 TICK_S = 0.5
+FAILED_PAUSE_S = 1.0
 RETENTION_EVERY_MS = 60_000
 TOMBSTONE_MS_DEFAULT = 3_600_000
 COMPACT_RECORDS_MIN = 500
@@ -76,7 +80,11 @@ class Housekeeping:
             try:
                 self.tick()
             except TwinstackError:
-                self._paused.wait(1.0)  # full disk, or the log is closing; the steps are repeated
+                self._paused.wait(FAILED_PAUSE_S)  # full disk, or the log is closing; the steps are repeated
+            except Exception:
+                # A defect in one step must not end sessions, retention and joining for good: it is said each time.
+                log.exception("a step of the log's housekeeping failed and is repeated")
+                self._paused.wait(FAILED_PAUSE_S)
 
     def tick(self) -> None:
         """One round of what is due."""

@@ -31,7 +31,7 @@ from twinstack.log.packed.consumer import PackedConsumer
 from twinstack.log.packed.format import Head, head
 from twinstack.log.packed.producer import PackedProducer
 from twinstack.log.packed.transaction import PackedTransaction
-from twinstack.log.packed.transport import Assignment, Fetched, Membership, Part, TopicLayout, Want
+from twinstack.log.packed.transport import Assignment, Fetched, Membership, Part, Resolved, TopicLayout, Want
 from twinstack.log.seam import (
     EARLIEST,
     LATEST,
@@ -174,16 +174,16 @@ class EmbeddedLog:
                 if left <= 0 or self._closed or not self._grown.wait(left):
                     return fetched
 
-    def resolve(self, positions: Mapping[TopicPartition, int | Start]) -> dict[TopicPartition, int]:
-        found: dict[TopicPartition, int] = {}
+    def resolve(self, positions: Mapping[TopicPartition, int | Start]) -> dict[TopicPartition, Resolved]:
+        found: dict[TopicPartition, Resolved] = {}
         for tp, position in positions.items():
             partition = self.catalog.place(tp)
             if position == EARLIEST:
-                found[tp] = partition.begin
+                found[tp] = Resolved(partition.begin, partition.id)
             elif position == LATEST:
-                found[tp] = partition.next
+                found[tp] = Resolved(partition.next, partition.id)
             else:
-                found[tp] = int(position)
+                found[tp] = Resolved(int(position), partition.id)
         return found
 
     def join(self, group: str, topics: Sequence[str], member: str) -> Assignment:

@@ -24,9 +24,9 @@ class Reader:
 
     def ready(self, wants: Sequence[Want]) -> bool:
         """Whether `fetch` would give something, or refuse a position, now. Memory only; errors: UnknownTopic."""
-        for topic, number, offset in wants:
+        for topic, number, offset, uid in wants:
             partition = self._catalog.partition(topic, number)
-            if offset != partition.next:
+            if offset != partition.next or uid not in (0, partition.id):
                 return True
         return False
 
@@ -35,8 +35,11 @@ class Reader:
         batches: list[Stored] = []
         lost: list[tuple[TopicPartition, str]] = []
         with self._database.reading() as connection:
-            for topic, number, offset in wants:
+            for topic, number, offset, uid in wants:
                 partition = self._catalog.partition(topic, number)
+                if uid not in (0, partition.id):
+                    lost.append((TopicPartition(topic, number), f"The topic '{topic}' was deleted and made again."))
+                    continue
                 if not partition.begin <= offset <= partition.next:
                     lost.append((TopicPartition(topic, number), _outside(partition, offset)))
                     continue

@@ -19,7 +19,7 @@ from twinstack.log.http.heartbeat import Heartbeats
 from twinstack.log.packed.consumer import PackedConsumer
 from twinstack.log.packed.producer import PackedProducer
 from twinstack.log.packed.transaction import PackedTransaction
-from twinstack.log.packed.transport import Assignment, Fetched, Membership, Part, TopicLayout, Want
+from twinstack.log.packed.transport import Assignment, Fetched, Membership, Part, Resolved, TopicLayout, Want
 from twinstack.log.seam import (
     LATEST,
     Admin,
@@ -138,9 +138,9 @@ class HttpLog:
         fetched: Fetched = self._connections.request(request, Fetched, FETCH_S_MAX + wait_ms / 1000)
         return fetched
 
-    def resolve(self, positions: Mapping[TopicPartition, int | Start]) -> dict[TopicPartition, int]:
+    def resolve(self, positions: Mapping[TopicPartition, int | Start]) -> dict[TopicPartition, Resolved]:
         wanted = [(tp.topic, tp.partition, position) for tp, position in positions.items()]
-        found = self._connections.patient(wire.Resolve(wanted), list[int]) if wanted else []
+        found = self._connections.patient(wire.Resolve(wanted), list[Resolved]) if wanted else []
         return dict(zip(positions, found, strict=True))
 
     def join(self, group: str, topics: Sequence[str], member: str) -> Assignment:
@@ -250,7 +250,8 @@ class HttpAdmin:
 
     def _resolve(self, tps: Sequence[TopicPartition], where: Start) -> dict[TopicPartition, int]:
         wanted: list[tuple[str, int, int | Start]] = [(tp.topic, tp.partition, where) for tp in tps]
-        return dict(zip(tps, self._connections.patient(wire.Resolve(wanted), list[int]), strict=True))
+        found = self._connections.patient(wire.Resolve(wanted), list[Resolved])
+        return {tp: place.offset for tp, place in zip(tps, found, strict=True)}
 
     def offsets_at(self, tps: Sequence[TopicPartition], timestamp_ms: int) -> dict[TopicPartition, int]:
         request = wire.OffsetsAt([(tp.topic, tp.partition) for tp in tps], timestamp_ms)

@@ -27,6 +27,7 @@ from twinstack.log.embedded.aio import AsyncLog
 from twinstack.log.embedded.calls import Owner, Retry
 from twinstack.log.embedded.log import EmbeddedLog
 from twinstack.log.http import wire
+from twinstack.log.packed.transport import Resolved
 from twinstack.log.seam import TopicPartition, TopicSpec
 
 Scope = MutableMapping[str, Any]
@@ -155,7 +156,7 @@ class LogService:
         self._allow("describe", [request.topic], scope)
         return self._log.layout(request.topic)
 
-    async def _resolve(self, request: wire.Resolve, scope: Scope) -> list[int]:
+    async def _resolve(self, request: wire.Resolve, scope: Scope) -> list[Resolved]:
         self._allow("read", (topic for topic, _, _ in request.positions), scope)
         wanted = {TopicPartition(topic, partition): position for topic, partition, position in request.positions}
         found = self._log.resolve(wanted)

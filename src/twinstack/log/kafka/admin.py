@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Literal, TypeVar
 
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, TopicCollection
-from confluent_kafka import TopicPartition as KafkaPartition
+from confluent_kafka import IsolationLevel, TopicCollection
 
 from twinstack.core import limits
 from twinstack.core.errors import (
@@ -266,21 +265,31 @@ class KafkaAdmin:
 
     def group_offsets(self, group: str) -> dict[TopicPartition, int]:
         """Waits a moment for offsets of transactions that are just ending; behind one that hangs, the ones before."""
+        there = self._metadata(None, _TIMEOUT_S).topics
+        tps = [TopicPartition(name, p) for name, topic in there.items() for p in topic.partitions]
         try:
-            parts = self._group_offsets(group, stable=True, timeout_s=_STABLE_TIMEOUT_S)
+            return self._group_offsets(group, tps, "read_committed", _STABLE_TIMEOUT_S)
         except (TimedOut, RetriableLogError):
-            parts = self._group_offsets(group, stable=False, timeout_s=_TIMEOUT_S)
-        return {TopicPartition(part.topic, part.partition): part.offset for part in parts if part.offset >= 0}
+            return self._group_offsets(group, tps, "read_uncommitted", _TIMEOUT_S)
 
-    def _group_offsets(self, group: str, *, stable: bool, timeout_s: float) -> Sequence[KafkaPartition]:
-        future = self.handle.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group)], require_stable=stable, request_timeout=timeout_s
-        )[group]
+    def _group_offsets(
+        self, group: str, tps: Sequence[TopicPartition], isolation: str, timeout_s: float
+    ) -> dict[TopicPartition, int]:
+        """Asked by a consumer that never joins: librdkafka's admin client crashes the process when a broker answers
+        'not coordinator', which a new cluster does, and any cluster whose coordinators move (its issue 5040)."""
+        if not tps:
+            return {}
+        own = {"group.id": group, "isolation.level": isolation, "enable.auto.commit": False}
+        consumer = self._connection.consumer(self._watch, own)
         try:
-            told = self._result(future, f"read the offsets of the group '{group}'", timeout_s=timeout_s)
-        except NotFound:
-            return []
-        return told.topic_partitions or []
+            with calling(self._watch, f"read the offsets of the group '{group}'"):
+                parts = consumer.committed(bare(tps), timeout=timeout_s)
+        finally:
+            consumer.close()
+        for part in parts:
+            if part.error is not None:
+                raise self._watch.error(part.error, f"read the offsets of the group '{group}'", part.topic)
+        return {TopicPartition(part.topic, part.partition): part.offset for part in parts if part.offset >= 0}
 
     # Calls
 

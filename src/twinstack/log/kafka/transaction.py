@@ -7,9 +7,10 @@
     any --fenced or fatal--> LOST --close--> CLOSED         fatal              LOST (Fenced, FatalLogError)
 
 STALE: a request of the transaction before may still be on its way to the broker and would end the next one (Kafka's
-KAFKA-17754; librdkafka does not speak KIP-890 yet). Only a new producer epoch keeps it out. Taking a new epoch may also
-fence a successor, so the owner must go back to the committed positions: it is told by TransactionAborted, calls
-`abort`, and reads them after that.
+KAFKA-17754; librdkafka does not speak KIP-890 yet). Only a new producer epoch keeps it out. Taking a new epoch would
+fence a successor too, so `abort` first looks whether there is one, by storing the last offsets once more with the old
+epoch. It may have come and gone, so the owner must go back to the committed positions: it is told by
+TransactionAborted, calls `abort`, and reads them after that.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from enum import Enum
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import TopicPartition as KafkaPartition
 
 from twinstack.core import limits
 from twinstack.core.errors import (
@@ -69,6 +71,8 @@ class KafkaTransaction:
         self._groups: dict[str, Any] = {}
         self._state = State.READY
         self._since_poll = 0
+        self._stored: tuple[list[KafkaPartition], Any] | None = None
+        """The offsets that were committed last, with their group's metadata."""
         self._lost: TwinstackError | None = None
         self._caller = Caller()
         try:
@@ -179,6 +183,8 @@ class KafkaTransaction:
                 f"send offsets of the group '{group}'",
             )
         self._until_done(lambda: self._handle.commit_transaction(_CALL_S), "commit")
+        if offsets:
+            self._stored = positions, metadata
         self._ended(started, timeouts)
 
     def abort(self) -> None:
@@ -189,7 +195,26 @@ class KafkaTransaction:
         if self._state in (State.OPEN, State.BROKEN) and self._abort_cleanly():
             return
         self._check_usable()
+        if self._state is State.STALE:
+            self._look_for_successor()
         self._renew()
+
+    def _look_for_successor(self) -> None:
+        """Errors: Fenced. Where it cannot be told (the client hangs, nobody answers) only a new epoch helps. A late
+        request of the transaction before would do no harm here: it ends one that changes nothing."""
+        if self._stored is None or "_handle" not in self.__dict__:
+            return
+        positions, metadata = self._stored
+        try:
+            self._repeat(self._handle.begin_transaction, "begin a transaction")
+            self._repeat(
+                lambda: self._handle.send_offsets_to_transaction(positions, metadata, _CALL_S), "store offsets again"
+            )
+            self._repeat(lambda: self._handle.commit_transaction(_CALL_S), "commit")
+        except Fenced:
+            raise
+        except (RetriableLogError, TransactionAborted, FatalLogError):
+            self._lost = None
 
     def _abort_cleanly(self) -> bool:
         """Whether a transaction without errors was aborted in time: the producer can begin the next one at once."""

@@ -10,22 +10,22 @@ from twinstack.core.errors import InvalidInput, PositionLost
 from twinstack.core.limits import LOG_FETCH_BYTES_MAX, LOG_LONG_POLL_MS_MAX
 from twinstack.log.packed.batch import PackedBatch
 from twinstack.log.packed.format import Columns
-from twinstack.log.packed.transport import Assignment, Fetched, Membership, Transport, Want
+from twinstack.log.packed.transport import Assignment, Fetched, Membership, Resolved, Transport, Want
 from twinstack.log.seam import Batch, Start, TopicPartition
 
 
 class _Place:
     """One assigned partition."""
 
-    __slots__ = ("fetch_at", "moved", "position", "ready")
+    __slots__ = ("fetch_at", "moved", "position", "ready", "uid")
 
-    def __init__(self, position: int) -> None:
-        self.go(position)
+    def __init__(self, resolved: Resolved) -> None:
+        self.go(resolved)
         self.moved = False  # whether poll or seek has set the position
 
-    def go(self, position: int) -> None:
-        self.position = position  # what poll gives next
-        self.fetch_at = position  # what is asked for next; `ready` lies between the two
+    def go(self, resolved: Resolved) -> None:
+        self.position, self.uid = resolved  # what poll gives next
+        self.fetch_at = self.position  # what is asked for next; `ready` lies between the two
         self.ready: deque[PackedBatch] = deque()
 
 
@@ -117,7 +117,8 @@ class PackedConsumer:
         active = [tp for tp in self._places if tp not in self._paused]
         self._turn += 1
         middle = self._turn % len(active) if active else 0
-        return [Want(tp.topic, tp.partition, self._places[tp].fetch_at) for tp in active[middle:] + active[:middle]]
+        turned = active[middle:] + active[:middle]
+        return [Want(*tp, place.fetch_at, place.uid) for tp in turned for place in (self._places[tp],)]
 
     def _keep(self, fetched: Fetched) -> None:
         for topic, partition, base, span, blob in fetched.batches:

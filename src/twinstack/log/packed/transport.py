@@ -37,9 +37,18 @@ class Stored(NamedTuple):
 
 
 class Want(NamedTuple):
+    """What is read next. `uid` is the partition's, as `resolve` told it: a topic that was made again under its name is
+    another one, where an offset means nothing. 0: whatever has the name now."""
+
     topic: str
     partition: int
     offset: int
+    uid: int = 0
+
+
+class Resolved(NamedTuple):
+    offset: int
+    uid: int
 
 
 class Membership(NamedTuple):
@@ -101,8 +110,8 @@ class Transport(Protocol):
         Errors: UnknownTopic."""
         ...
 
-    def resolve(self, positions: Mapping[TopicPartition, int | Start]) -> dict[TopicPartition, int]:
-        """Start words as offsets. Errors: UnknownTopic."""
+    def resolve(self, positions: Mapping[TopicPartition, int | Start]) -> dict[TopicPartition, Resolved]:
+        """Start words as offsets, and whose offsets they are. Errors: UnknownTopic."""
         ...
 
     def join(self, group: str, topics: Sequence[str], member: str) -> Assignment:

@@ -24,7 +24,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d.*")
 class Slot:
     """The name of a bound parameter. `also`: 'number' or 'time' when the text can be read as one too; then the
     parameters `<name>n`, or `<name>t` and `<name>e` (start, end), hold that reading. The bounding box of a geography is
-    in `<name>w`, `<name>s`, `<name>e` and `<name>n`."""
+    in `<name>w`, `<name>s`, `<name>e` and `<name>n`; it is 'simple' when it is valid and no collection."""
 
     name: str
     also: str = ""
@@ -60,8 +60,9 @@ def _slot(value: Any, kind: str, values: dict[str, Any]) -> Slot:
         values[f"{name}t"], values[f"{name}e"] = value
         del values[name]
     if kind == "geography":
-        values[name], *box = geometry.literal(value)
+        values[name], *box, simple = geometry.literal(value)
         values |= zip((f"{name}{side}" for side in "wsen"), box, strict=True)
+        return Slot(name, "simple" if simple else "")
     if kind != "string":
         return Slot(name)
     if _NUMBER.fullmatch(value) and math.isfinite(number := float(value)):

@@ -10,7 +10,7 @@ The reference of the language is docs/language.md; its examples are tests.
 from twinstack.query.streamsql.catalogue import RESULT_KINDS, Catalogue, CatalogueDatastream
 from twinstack.query.streamsql.check import check
 from twinstack.query.streamsql.checked import CheckedQuery, Warning
-from twinstack.query.streamsql.columns import Condition, compile_columns
+from twinstack.query.streamsql.columns import Condition, Values, compile_columns, compile_condition, compile_values
 from twinstack.query.streamsql.explain import Explained, compile_explain
 from twinstack.query.streamsql.grammar import parse
 from twinstack.query.streamsql.row import RowCondition, compile_row
@@ -31,10 +31,13 @@ __all__ = [
     "RowCondition",
     "SourceRef",
     "Star",
+    "Values",
     "Warning",
     "check",
     "compile_columns",
+    "compile_condition",
     "compile_explain",
     "compile_row",
+    "compile_values",
     "parse",
 ]

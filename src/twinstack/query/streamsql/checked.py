@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from twinstack.query.streamsql.kinds import Kinds
-from twinstack.query.streamsql.statement import Query, SourceRef, Star
+from twinstack.query.streamsql.statement import Query, SourceRef, Star, Window
 from twinstack.query.tokens import Span
 
 
@@ -143,8 +143,89 @@ class Warning:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckedItem:
+    """One item of SELECT. `unit`: as written behind UNIT, else that of the input if it has exactly one, else None."""
+
+    name: str
+    term: Term
+    unit: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedOutput:
+    """The Observation that comes out: which item is its result; the others are its parameters."""
+
+    result: CheckedItem
+    parameters: tuple[CheckedItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedSide:
+    """One side of a join. Terms read the side's columns by their bare names.
+
+    `columns` are those that anything but the filter reads of the side's records; `keys` are the side's parts of ON.
+    """
+
+    alias: str
+    sources: tuple[SourceRef, ...] | Star
+    filter: Term | None
+    keys: tuple[Term, ...]
+    columns: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedJoin:
+    """`kind`: neighbour or asof. WHERE and items read columns as `<alias>.<column>`."""
+
+    kind: str
+    left: CheckedSide
+    right: CheckedSide
+    within_us: int | None
+
+    @property
+    def sides(self) -> tuple[CheckedSide, CheckedSide]:
+        return self.left, self.right
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedAggregate:
+    """HAVING and items read its value as the column `column`. `function` in upper case; COUNT(*) has no argument."""
+
+    column: str
+    function: str
+    args: tuple[Term, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedGroup:
+    """HAVING and items read the keys as the columns `key_column(0)`, ... and the aggregates by their own names."""
+
+    keys: tuple[Term, ...]
+    window: Window
+    aggregates: tuple[CheckedAggregate, ...]
+    having: Term | None
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """What of the records keys and aggregates read."""
+        arguments = [arg for aggregate in self.aggregates for arg in aggregate.args]
+        return frozenset().union(*map(columns_of, (*self.keys, *arguments)))
+
+
+def key_column(index: int) -> str:
+    return f"@{index}"
+
+
+PREVIOUS, ELAPSED_S = "#previous", "#elapsed"
+"""Columns that the engine makes: the result of the Datastream's record before this one, and the seconds since."""
+
+
+@dataclass(frozen=True, slots=True)
 class CheckedQuery:
-    """A query that can run: `where` is None without a condition; `columns` are those that the condition reads.
+    """A query that can run: `where` is None without a condition; `columns` are those that the condition reads. Without
+    a join FILTER is a part of it.
+
+    `output` is None where the record is forwarded as it is (SELECT *). `uses_previous`: PREV, DELTA or RATE occur.
 
     `constant` is True or False if WHERE has the same outcome for every record (a constant NULL passes nothing: False),
     else None.
@@ -156,3 +237,16 @@ class CheckedQuery:
     columns: frozenset[str]
     constant: bool | None
     warnings: tuple[Warning, ...]
+    output: CheckedOutput | None = None
+    join: CheckedJoin | None = None
+    group: CheckedGroup | None = None
+    uses_previous: bool = False
+
+    @property
+    def is_filter(self) -> bool:
+        """Each record is judged by itself and forwarded as its bytes."""
+        return self.output is None and not self.uses_previous
+
+    @property
+    def is_stateful(self) -> bool:
+        return self.join is not None or self.group is not None or self.uses_previous

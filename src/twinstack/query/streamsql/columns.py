@@ -7,7 +7,7 @@ that share one dictionary is computed once for each entry of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,7 @@ from twinstack.query.streamsql.vectors import (
     expand,
     known,
     scalar,
+    to_items,
     truth,
 )
 
@@ -60,7 +61,31 @@ def compile_columns(checked: CheckedQuery) -> Condition:
 
     Never raises for columns that hold what they say they hold. It keeps no state: threads may share it.
     """
-    evaluate = compile_term(checked.where) if checked.where is not None else None
+    return compile_condition(checked.where)
+
+
+Values = Callable[[Columns], tuple[list[list[Any]], int]]
+
+
+def compile_values(terms: Sequence[Term]) -> Values:
+    """A function of a batch that gives the values of each term, None for NULL, and the number of arithmetic NULLs.
+
+    Never raises for columns that hold what they say they hold; keeps no state.
+    """
+    evaluates = [compile_term(term) for term in terms]
+
+    def values(columns: Columns) -> tuple[list[list[Any]], int]:
+        batch = Batch(columns)
+        with np.errstate(all="ignore"):
+            made = [list(to_items(evaluate(batch, None), batch.n)) for evaluate in evaluates]
+        return made, batch.arithmetic
+
+    return values
+
+
+def compile_condition(where: Term | None) -> Condition:
+    """As compile_columns, of any condition."""
+    evaluate = compile_term(where) if where is not None else None
 
     def condition(columns: Columns) -> tuple[Mask, int]:
         if evaluate is None:

@@ -32,6 +32,7 @@ from twinstack.query.streamsql.scalars import (
     ceil_number,
     civil,
     concat,
+    distance_m,
     divide,
     floor_number,
     like,
@@ -65,6 +66,23 @@ class Function:
     def takes(self, count: int) -> bool:
         most = math.inf if self.repeats else len(self.params)
         return len(self.params) - self.optional <= count <= most
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """What an aggregate takes and gives; how it is computed is the engine's."""
+
+    name: str
+    params: tuple[Kinds, ...]
+    result: Callable[[Sequence[Kinds]], Kinds]
+    usage: str
+    optional: int = 0
+
+    def param(self, index: int) -> Kinds:
+        return self.params[index]
+
+    def takes(self, count: int) -> bool:
+        return len(self.params) - self.optional <= count <= len(self.params)
 
 
 def _always(*kinds: str) -> Callable[[Sequence[Kinds]], Kinds]:
@@ -168,7 +186,15 @@ _NAMED = [
 ]
 _LIKE = Function("like", (STRINGS, STRINGS, STRINGS), _BOOL, like, "text LIKE pattern", optional=1)
 
-FUNCTIONS: Mapping[str, Function] = {f.name: f for f in (*_OPERATORS, *_NAMED, _LIKE)}
+_DISTANCE = Function(
+    "distance",
+    (NUMBER,) * 4,
+    _always(FLOAT),
+    distance_m,
+    "DISTANCE(a, b) of two sides, or DISTANCE(latitude, longitude, latitude, longitude)",
+)
+
+FUNCTIONS: Mapping[str, Function] = {f.name: f for f in (*_OPERATORS, *_NAMED, _LIKE, _DISTANCE)}
 """Everything an `Apply` can name."""
 
 CALLABLE: Mapping[str, str] = {
@@ -181,25 +207,31 @@ CALLABLE: Mapping[str, str] = {
 }
 """What a query may call, by its name in upper case."""
 
-LATER = frozenset(
-    [
-        "COUNT",
-        "SUM",
-        "AVG",
-        "MIN",
-        "MAX",
-        "FIRST",
-        "LAST",
-        "STDDEV",
-        "MEDIAN",
-        "PERCENTILE",
-        "COUNT_DISTINCT",
-        "DISTANCE",
-        "WITHIN_AREA",
-        "CONVERT",
-        "PREV",
-        "DELTA",
-        "RATE",
-    ]
-)
+_VALUES = NUMBER | STRINGS | of("bool") | TIMES
+_ORDERED = NUMBER | STRINGS | TIMES
+_ALL = ANY | TIMES
+
+
+def _first(args: Sequence[Kinds]) -> Kinds:
+    return args[0]
+
+
+AGGREGATES: Mapping[str, Aggregate] = {
+    a.name: a
+    for a in (
+        Aggregate("COUNT", (_ALL,), _always(INT), "COUNT(*) or COUNT(value)", optional=1),
+        Aggregate("SUM", (NUMBER,), _numeric, "SUM(number)"),
+        Aggregate("AVG", (NUMBER,), _always(FLOAT), "AVG(number)"),
+        Aggregate("MIN", (_ORDERED,), _first, "MIN(value)"),
+        Aggregate("MAX", (_ORDERED,), _first, "MAX(value)"),
+        Aggregate("FIRST", (_ALL,), _first, "FIRST(value)"),
+        Aggregate("LAST", (_ALL,), _first, "LAST(value)"),
+        Aggregate("STDDEV", (NUMBER,), _always(FLOAT), "STDDEV(number)"),
+        Aggregate("MEDIAN", (NUMBER,), _always(FLOAT), "MEDIAN(number)"),
+        Aggregate("PERCENTILE", (NUMBER, NUMBER), _always(FLOAT), "PERCENTILE(number, 95)"),
+        Aggregate("COUNT_DISTINCT", (_VALUES,), _always(INT), "COUNT_DISTINCT(value)"),
+    )
+}
+
+LATER = frozenset(["WITHIN_AREA", "CONVERT"])
 """Functions of the language that this version does not have."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import compress
 
 import numpy as np
 
 from twinstack.query.streamsql.batch import Batch
-from twinstack.query.streamsql.catalogue import METADATA, Catalogue
+from twinstack.query.streamsql.catalogue import METADATA, Catalogue, CatalogueDatastream
 from twinstack.query.streamsql.checked import (
     ColumnRef,
     Compare,
@@ -36,6 +37,14 @@ def missed_datastreams(where: Term, catalogue: Catalogue, source: Source) -> lis
     span, fix = _hint(where, catalogue)
     line, column = source.place(span.start)
     return [Warning("no_datastream", "No Datastream of the sources can match.", line, column, source.caret(span), fix)]
+
+
+def matching(where: Term | None, catalogue: Catalogue) -> tuple[CatalogueDatastream, ...]:
+    """The Datastreams whose records can pass the condition."""
+    if where is None:
+        return catalogue.datastreams
+    possible = _possible(where, catalogue, columns_of(where) & set(METADATA))
+    return tuple(compress(catalogue.datastreams, possible.tolist()))
 
 
 def _possible(where: Term, catalogue: Catalogue, read: frozenset[str]) -> Mask:

@@ -169,3 +169,16 @@ def civil(us: int) -> tuple[int, int, int]:
     shifted = (5 * day_of_year + 2) // 153  # the month, March being 0
     month = shifted + 3 - 12 * (shifted >= 10)
     return year_of_era + era * 400 + (month <= 2), month, day_of_year - (153 * shifted + 2) // 5 + 1
+
+
+EARTH_RADIUS_M = 6_371_008.8
+
+
+def distance_m(latitude_a: Number, longitude_a: Number, latitude_b: Number, longitude_b: Number) -> float:
+    """The great circle between two places in degrees (haversine). Errors: ValueError for a latitude beyond 90."""
+    if not (-90 <= latitude_a <= 90 and -90 <= latitude_b <= 90):
+        raise ValueError("latitude")
+    a, b = math.radians(latitude_a), math.radians(latitude_b)
+    half_a, half_b = (b - a) / 2, math.radians(longitude_b - longitude_a) / 2
+    h = math.sin(half_a) ** 2 + math.cos(a) * math.cos(b) * math.sin(half_b) ** 2
+    return 2 * EARTH_RADIUS_M * math.asin(min(1.0, math.sqrt(h)))

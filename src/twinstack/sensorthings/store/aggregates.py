@@ -122,6 +122,17 @@ def forget(connection: sa.Connection, row: Any) -> None:
     write(connection, [stream])
 
 
+def refresh(connection: sa.Connection, stream: Stream, *, gone_before: int) -> None:
+    """After the oldest rows of a Datastream went, all of which ended before `gone_before`; its `n` is right already.
+    Read again is what lay there, by index; the edges of the result time are left to the caller."""
+    stream.t_min = _edge(connection, stream.id, _EDGES["t_min"])
+    if stream.t_max is not None and stream.t_max < gone_before:
+        stream.t_max = _edge(connection, stream.id, _EDGES["t_max"])
+    if stream.latest_t is not None and stream.latest_t < gone_before:
+        _latest(connection, stream)
+    write(connection, [stream])
+
+
 def remember(connection: sa.Connection, observation_id: int, row: NewObservation) -> None:
     """Adds a row that was moved or changed to its Datastream's aggregates."""
     stream = streams(connection, [row.datastream_id])[row.datastream_id]

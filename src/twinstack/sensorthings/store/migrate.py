@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from twinstack.core import limits
 from twinstack.sensorthings.store import locks, tables
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision of migrations/versions (a test compares)."""
 
 _VERSION = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
@@ -43,6 +43,18 @@ def migrate(engine: sa.Engine) -> None:
 
             postgis.ensure(connection)
         _first_rows(connection)
+
+
+def revision(engine: sa.Engine) -> str | None:
+    """The revision of the store's tables; None while it has none. Errors: SettingsError for a newer version's."""
+    with engine.connect() as connection:
+        present = set(sa.inspect(connection).get_table_names())
+        current = connection.execute(sa.select(_VERSION)).scalar() if _VERSION.name in present else None
+    if current is not None and current != HEAD:
+        from twinstack.sensorthings.store.upgrade import check_known
+
+        check_known(current)
+    return current
 
 
 def _first_rows(connection: sa.Connection) -> None:

@@ -57,7 +57,7 @@ def insert_requests(
                 feature_id = resolved.get(row.datastream_id) if row.feature_id is None else row.feature_id
                 accepted.append((row._replace(feature_id=feature_id), outcome))
         result.append(out)
-    new_ids = _store(tx, accepted, known, received=received)
+    new_ids = store_rows(tx, accepted, known, received=received)
     return [[o if isinstance(o, TwinstackError) else new_ids[o] for o in out] for out in result]
 
 
@@ -159,9 +159,10 @@ def _features(
     return resolved
 
 
-def _store(
+def store_rows(
     tx: Tx, accepted: list[tuple[NewObservation, bytes]], known: dict[int, Stream], *, received: bool
 ) -> list[int]:
+    """Inserts rows that were checked, and brings what depends on them up to date; the new ids in order."""
     if not accepted:
         return []
     new_ids = tx.observation_ids.take(tx.connection, len(accepted))

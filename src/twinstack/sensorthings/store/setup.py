@@ -80,7 +80,7 @@ def make(admin_url: str, url: str) -> list[str]:
 
 def _extension(connection: psycopg.Connection[Any]) -> str:
     if not _has(connection, "SELECT 1 FROM pg_available_extensions WHERE name = %s", "postgis"):
-        return "PostGIS is not installed: geo functions of $filter will be refused"
+        return "PostGIS is not installed: geometry will be computed by the server itself"
     connection.execute("CREATE EXTENSION IF NOT EXISTS postgis")
     return "PostGIS is there"
 

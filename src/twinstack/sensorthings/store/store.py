@@ -77,6 +77,14 @@ class Store:
         if dead is not None:
             self._sweep()
 
+    def revision(self) -> tuple[str | None, str]:
+        """The revision of the tables (None: there are none yet), and the one that `migrate` brings them to.
+        Errors: SettingsError for a store of a newer version."""
+        from twinstack.sensorthings.store.migrate import HEAD, revision
+
+        with vendor_errors():
+            return revision(self.engine), HEAD
+
     @contextmanager
     def reader(self) -> Iterator[sa.Connection]:
         """A connection for short reads, all of them of one snapshot. Vendor errors come out mapped."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -9,7 +10,7 @@ import sqlalchemy as sa
 from twinstack.core import limits, names
 from twinstack.core.errors import Conflict, InvalidInput, NotFound, PermissionDenied, UnknownSystem
 from twinstack.sensorthings.store.context import WriteContext
-from twinstack.sensorthings.store.tables import company, system
+from twinstack.sensorthings.store.tables import company, datastream, system
 from twinstack.sensorthings.store.transaction import Tx
 
 
@@ -124,6 +125,13 @@ def set_state(tx: Tx, name: str, state: str) -> SystemRow:
         sa.update(system).where(_c.name == name).values(state=state, version=_c.version + 1, updated_at=tx.now_us)
     )
     return get(tx.connection, name)
+
+
+def publish_again(tx: Tx, rows: Sequence[SystemRow]) -> None:
+    """All Datastreams of these systems go to `<system>.meta` once more: that topic was lost."""
+    for row in rows:
+        ids = tx.connection.execute(sa.select(datastream.c.id).where(datastream.c.system_id == row.id)).scalars()
+        tx.outgoing.meta.extend((row.name, datastream_id) for datastream_id in ids)
 
 
 def default_system(tx: Tx) -> SystemRow:

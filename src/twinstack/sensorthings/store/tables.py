@@ -389,6 +389,34 @@ observation_chunk = sa.Table(
     Column("closed", Boolean, nullable=False, server_default=text("false")),
 )
 
+# --- from elsewhere -------------------------------------------------------------------------------------------------
+# What was imported or copied, so that repeating it adds nothing. `source` is the uuid of another store, or an address.
+transfer_id = sa.Table(
+    "transfer_id",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("source_id", Text, primary_key=True),
+    Column("own_id", BigInteger, nullable=False),
+)
+transfer_range = sa.Table(
+    "transfer_range",
+    metadata,
+    # Observations in runs: the source's lo, lo + 1, ... lo + n - 1 are own_lo, own_lo + 1, ... here.
+    Column("source", Text, primary_key=True),
+    Column("lo", BigInteger, primary_key=True, autoincrement=False),
+    Column("n", BigInteger, nullable=False),
+    Column("own_lo", BigInteger, nullable=False),
+)
+transfer_position = sa.Table(
+    "transfer_position",
+    metadata,
+    # How far a part got: bytes of a file, the last Observation of a Datastream.
+    Column("source", Text, primary_key=True),
+    Column("part", Text, primary_key=True),
+    Column("position", Text, nullable=False),
+)
+
 # --- the log side ---------------------------------------------------------------------------------------------------
 outbox_head = sa.Table(
     "outbox_head",

@@ -21,18 +21,22 @@ def upgrade(connection: sa.Connection) -> None:
 
     Errors: SettingsError when the store was written by a newer version.
     """
+    check_known(MigrationContext.configure(connection).get_current_revision())
     config = alembic_config()
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    current = MigrationContext.configure(connection).get_current_revision()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    if connection.dialect.name == "postgresql":
+        _order_by_code_point(connection)
+
+
+def check_known(current: str | None) -> None:
+    """Errors: SettingsError for a revision that this version does not know."""
+    known = {script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
     if current is not None and current not in known:
         raise SettingsError(
             f"The store has the tables of a newer version ({current}).",
             fix="Start it with that version, or restore the backup made before the upgrade.",
         )
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
-    if connection.dialect.name == "postgresql":
-        _order_by_code_point(connection)
 
 
 _OTHER_COLLATIONS = """
