@@ -10,12 +10,12 @@ from typing import Any
 import httpx
 import pytest
 from sensorthings_api import Api, Clock, Lab
-from tests.services.postgres import PostgresServer, postgres_server, postgres_store
+from tests.services.postgres import PostgresServer, postgres_server, postgres_store, postgres_template
 
 from twinstack.sensorthings.http import SensorThingsApp
 from twinstack.sensorthings.store import Store, open_store
 
-__all__ = ["postgres_server", "postgres_store"]
+__all__ = ["postgres_server", "postgres_store", "postgres_template"]
 
 
 @pytest.fixture(scope="session")

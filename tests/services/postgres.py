@@ -163,9 +163,14 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def postgres_store(postgres_server: PostgresServer) -> str:
-    """A database with the store's tables, to be emptied before each test: making them, or copying a database, would
-    take longer than the tests."""
+def postgres_store(postgres_server: PostgresServer, postgres_template: str) -> str:
+    """A store to be emptied before each test: copying a database would take longer than the tests."""
+    return postgres_server.create(postgres_template)
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: PostgresServer) -> str:
+    """A database with the store's tables, to be copied: making them takes long."""
     from twinstack.sensorthings.store import open_store
 
     name = postgres_server.create()

@@ -3,11 +3,11 @@
 import shutil
 
 import pytest
-from tests.services.postgres import postgres_server, postgres_store
+from tests.services.postgres import postgres_server, postgres_store, postgres_template
 
 from twinstack.sensorthings.store import WriteContext, open_store
 
-__all__ = ["postgres_server", "postgres_store"]
+__all__ = ["postgres_server", "postgres_store", "postgres_template"]
 
 START_US = 1_767_225_600_000_000  # 2026-01-01
 

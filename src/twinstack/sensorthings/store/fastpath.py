@@ -19,13 +19,10 @@ from psycopg.pq import ExecStatus
 from twinstack.core import limits
 from twinstack.core.errors import TwinstackError, Unavailable
 from twinstack.core.failpoints import hit
-from twinstack.core.names import DEFAULT_SYSTEM
-from twinstack.core.observations import check_result
-from twinstack.sensorthings.model import DATASTREAM_KIND
 from twinstack.sensorthings.store import outbox
 from twinstack.sensorthings.store.aggregates import Stream
 from twinstack.sensorthings.store.errors import message, of_sqlstate
-from twinstack.sensorthings.store.observations import log_value
+from twinstack.sensorthings.store.observations import checked_value
 from twinstack.sensorthings.store.outbox import LogRecord, Outgoing
 from twinstack.sensorthings.store.tables import datastream, system
 from twinstack.sensorthings.store.transaction import ObservationIds
@@ -55,9 +52,9 @@ _ELEMENTS = {
 }
 _c = datastream.c
 _LOAD = (
-    sa.select(_c.id, _c.version, _c.system_id, system.c.name, _c.log_key, _c.observation_type)
+    sa.select(_c.id, _c.version, _c.system_id, system.c.name, _c.log_key, _c.observation_type, _c.multi_types)
     .join(system, system.c.id == _c.system_id)
-    .where(_c.id.in_(sa.bindparam("wanted", expanding=True)), _c.copy_of.is_(None), _c.kind == DATASTREAM_KIND)
+    .where(_c.id.in_(sa.bindparam("wanted", expanding=True)), _c.copy_of.is_(None))
 )
 
 
@@ -104,21 +101,19 @@ class FastPath:
     def write(self, requests: Sequence[Sequence[NewObservation]]) -> list[list[int]]:
         """Stores all rows and returns their ids per request. Errors: NotPlain; Unavailable, StorageFull, TimedOut."""
         rows = [row for request in requests for row in request]
-        if any(row.multi for row in rows):
-            raise NotPlain
         known = self._known({row.datastream_id for row in rows})
         outgoing = Outgoing()
         try:
-            streams = [known[row.datastream_id][1] for row in rows]
-            values = list(map(_checked, streams, rows))
+            streams = {i: stream for i, (_, stream) in known.items()}
+            values = [_plain(checked_value(streams, row, received=False)) for row in rows]
             ids = self._ids.take(self._engine, len(rows))
             outgoing.records = [
-                LogRecord(stream.system, stream.log_key, value, i, row.ts_id or "")
-                for i, stream, row, value in zip(ids, streams, rows, values, strict=True)
+                LogRecord((of := streams[row.datastream_id]).system, of.log_key, value, i, row.ts_id or "")
+                for i, row, value in zip(ids, rows, values, strict=True)
             ]
             payloads = [(shard, outbox.pack(payload)) for shard, payload in outgoing.payloads()]
             parameters = _parameters(ids, rows, known, payloads)
-        except (TwinstackError, OverflowError, ValueError, TypeError) as error:
+        except (OverflowError, ValueError, TypeError) as error:
             raise NotPlain from error
         hit("store.before_commit")
         try:
@@ -143,7 +138,7 @@ class FastPath:
             with self._engine.connect() as connection:
                 for row in connection.execute(_LOAD, {"wanted": missing}):
                     # Aggregates are the function's business here.
-                    stream = Stream(*row[:1], *row[2:], False, None, 0, None, None, None, None, None, None)
+                    stream = Stream(row[0], *row[2:6], False, row[6], 0, None, None, None, None, None, None)
                     self._streams[stream.id] = (row[1], stream)
         if not wanted <= self._streams.keys():
             raise NotPlain
@@ -182,11 +177,10 @@ class FastPath:
         return connection
 
 
-def _checked(stream: Stream, row: NewObservation) -> bytes:
-    """The record's value for the log. Errors: InvalidResult, RecordTooLarge."""
-    if stream.system != DEFAULT_SYSTEM:
-        check_result(row.result, stream.observation_type, stream.log_key)
-    return log_value(stream, row)
+def _plain(value: bytes | TwinstackError) -> bytes:
+    if isinstance(value, TwinstackError):
+        raise NotPlain from value
+    return value
 
 
 def _parameters(
@@ -197,7 +191,9 @@ def _parameters(
 ) -> list[bytes]:
     """The arguments of `obs_write`. A column of nulls only is empty."""
     datastreams, times, _, ends, result_times, features, *_ = zip(*rows, strict=True)
-    columns = [result_columns(row.result, row.extra, texts_apart=True) for row in rows]
+    columns = [
+        result_columns(row.result, row.extra, multi=known[row.datastream_id][1].multi, texts_apart=True) for row in rows
+    ]
     results, kinds, extras = zip(*columns, strict=True)
     nan = float("nan")
     return [

@@ -39,7 +39,7 @@ def insert_requests(
     and a Thing without Location is no error (the Observation then has no feature).
     """
     known = aggregates.streams(tx.connection, sorted({row.datastream_id for rows, _ in requests for row in rows}))
-    checked = [[_check(known, row, received=received) for row in rows] for rows, _ in requests]
+    checked = [[checked_value(known, row, received=received) for row in rows] for rows, _ in requests]
     resolved = _features(tx, requests, checked, known, received=received)
     result: list[list[Outcome]] = []
     accepted: list[tuple[NewObservation, bytes]] = []
@@ -61,7 +61,7 @@ def insert_requests(
     return [[o if isinstance(o, TwinstackError) else new_ids[o] for o in out] for out in result]
 
 
-def _check(known: dict[int, Stream], row: NewObservation, *, received: bool) -> bytes | TwinstackError:
+def checked_value(known: dict[int, Stream], row: NewObservation, *, received: bool) -> bytes | TwinstackError:
     """The record's value for the log (empty for a received row), or why the row is refused."""
     stream = known.get(row.datastream_id)
     if stream is None or (stream.copy and not received) or row.multi not in (None, stream.multi):
