@@ -27,6 +27,7 @@ from server_under_test import (
 from services.cli_shapes import Problem, check
 from twinstack import DigitalTwinClient
 from twinstack.cli import main as command
+from twinstack.sensorthings.store import open_store
 
 A = "is.iceland.iot4cps-wp5-WeatherService.Stations"
 B = "is.iceland.iot4cps-wp5-WeatherService.Services"
@@ -311,3 +312,24 @@ def test_ctrl_c_ends_what_follows_with_0(up: Server, command: tuple[str, ...]) -
         following.kill()
     assert following.returncode == 0, err
     assert "Traceback" not in err
+
+
+def test_the_commands_of_a_store_print_the_shapes_that_are_written_down(up: Server, tmp_path: Path) -> None:
+    store, file = f"sqlite:{up.data / 'store.sqlite'}", str(tmp_path / "all.ndjson")
+    other, empty = f"sqlite:{tmp_path / 'other.sqlite'}", f"sqlite:{tmp_path / 'empty.sqlite'}"
+    made = open_store(empty)
+    made.migrate()
+    made.close()
+    for shape, arguments in (
+        ("migrate", ("migrate", "--check", "--store", store)),
+        ("export", ("export", file, "--store", store)),
+        ("import", ("import", file, "--store", other)),
+        ("retention set", ("retention", "set", A, "90d", "--store", other)),
+        ("retention show", ("retention", "show", "--store", other)),
+        ("retention run", ("retention", "run", "--store", other)),
+        ("sensorthings copy", ("sensorthings", "copy", f"{up.url}/v1.1", "--allow-private", "--store", empty)),
+        ("setup postgres", ("setup", "postgres", "--url", "postgresql://twin:secret@db:5432/twin")),
+    ):
+        done = run(*arguments, "--json")
+        assert done.returncode == 0, (shape, done.stderr)
+        check(shape, done.stdout)

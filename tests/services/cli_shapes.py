@@ -193,6 +193,60 @@ class Problem(msgspec.Struct):
     fix: str
 
 
+class Migrated(msgspec.Struct, forbid_unknown_fields=True, rename={"before": "from"}):
+    store: str
+    before: str | None
+    to: str
+    up_to_date: bool
+
+
+class Exported(Closed):
+    file: str
+    rows: dict[str, int]
+
+
+class Imported(Closed):
+    export: str
+    source: str
+    stored: dict[str, int]
+    present: dict[str, int]
+    lines_before: int
+
+
+class Copied(Closed):
+    """Counts by set; `reasons` of what was refused."""
+
+    source: str
+    version: str
+    created: dict[str, int]
+    changed: dict[str, int]
+    unchanged: dict[str, int]
+    refused: dict[str, int]
+    reasons: list[str]
+
+
+class Kept(Closed):
+    of: Literal["default", "system", "datastream"]
+    name: str
+    kept: str
+
+
+class KeptAnew(Kept):
+    retention_ms: int | None
+
+
+class Expired(Closed):
+    observations: int
+    datastreams: int
+
+
+class PostgresSetUp(Closed):
+    """`sql` without `--admin`, `done` with it."""
+
+    sql: list[str] | msgspec.UnsetType = msgspec.UNSET
+    done: list[str] | msgspec.UnsetType = msgspec.UNSET
+
+
 SHAPES: dict[str, Any] = {
     "up": Ready,
     "down": Stopped,
@@ -204,6 +258,14 @@ SHAPES: dict[str, Any] = {
     "doctor": Doctor,
     "topics list": list[Topic],
     "setup topics": list[SetUpTopic],
+    "setup postgres": PostgresSetUp,
+    "migrate": Migrated,
+    "export": Exported,
+    "import": Imported,
+    "sensorthings copy": Copied,
+    "retention show": list[Kept],
+    "retention set": KeptAnew,
+    "retention run": Expired,
     "system add": System,
     "system list": list[System],
     "system show": System,
