@@ -33,6 +33,9 @@ bench: .venv/test.stamp ## measure against peers and raw limits
 	$(BIN)/python -m bench.filter --json $(ARGS)
 	$(BIN)/python -m bench.join_operator --json $(ARGS)
 	$(BIN)/python -m bench.window_operator --json $(ARGS)
+	$(BIN)/python -m bench.streams --json $(ARGS)
+	$(BIN)/python -m bench.sensorthings --store sqlite --json $(ARGS)
+	$(BIN)/python -m bench.sensorthings --store postgresql --json $(ARGS)
 
 lock: ## write requirements/*.lock anew (needs uv)
 	scripts/lock
