@@ -92,7 +92,7 @@ def ours(servers: str, records: int) -> float:
     control.on_turn = on_turn
     plan = make_plan(spec, MetaCatalogue(log))
     started = time.process_time()
-    Task(log, spec, plan.operator(), counters, control).run()
+    Task(log, spec, plan.operator, counters, control).run()
     spent = time.process_time() - started
     assert counters.records_in == records and counters.records_out == records // 10 and not counters.dead, counters
     return spent

@@ -41,7 +41,7 @@ def main() -> None:
     control.on_turn = on_turn
     signal.signal(signal.SIGTERM, lambda *_: control.stop.set())
     plan = make_plan(spec, MetaCatalogue(log))
-    Task(log, spec, plan.operator(), counters, control).run()
+    Task(log, spec, plan.operator, counters, control).run()
 
 
 if __name__ == "__main__":
