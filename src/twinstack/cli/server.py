@@ -11,11 +11,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from twinstack.cli.address import DEMO_FOLDER, Data, Server, find, open_log
+from twinstack.cli.interrupt import remembered
 from twinstack.cli.output import Json, cell, emit_json, emit_lines, hint
 from twinstack.core.errors import InvalidInput, NotFound, TimedOut
 from twinstack.core.limits import STOP_MS_MAX
@@ -169,13 +171,16 @@ def logs(
 ) -> None:
     """Show what clients and apps say: states, errors and their own lines."""
     try:
-        _show_logs(system, server, data, follow=follow, as_json=as_json)
+        with remembered() as interrupted:
+            _show_logs(system, server, data, interrupted, follow=follow, as_json=as_json)
     except KeyboardInterrupt:  # the way to end what has no end, at whatever step it comes
         if not follow:
             raise
 
 
-def _show_logs(system: str | None, server: str | None, data: Path | None, *, follow: bool, as_json: bool) -> None:
+def _show_logs(
+    system: str | None, server: str | None, data: Path | None, interrupted: Event, *, follow: bool, as_json: bool
+) -> None:
     from twinstack.log.seam import EARLIEST, TopicPartition
 
     topic = parse_system(system, allow_reserved=True).topic("log") if system is not None else None
@@ -193,7 +198,7 @@ def _show_logs(system: str | None, server: str | None, data: Path | None, *, fol
         consumer = log.consumer(client_id="twinstack-logs")
         consumer.assign(dict.fromkeys(tps, EARLIEST))
         try:
-            while follow or waiting:
+            while (follow or waiting) and not interrupted.is_set():
                 batches = consumer.poll(_POLL_S)
                 rows = [(t, b.topic, v) for b in batches for t, v in zip(b.timestamps_ms, b.values, strict=True) if v]
                 for _, topic, value in sorted(rows, key=lambda row: row[0]):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from twinstack.cli.address import Data, Server, demos_folder, find, open_log
+from twinstack.cli.interrupt import remembered
 from twinstack.cli.output import Json, emit_lines, emit_rows, hint
 from twinstack.core.errors import InvalidInput, NotFound, TimedOut, TwinstackError
 from twinstack.core.names import parse_system, split_topic
@@ -144,14 +145,14 @@ def tail(
     """Print the records of a topic, one JSON value a line; --json adds topic, partition, offset, time and key."""
     from twinstack.log.seam import EARLIEST, LATEST, TopicPartition
 
-    with open_log(find(server, data).log) as log:
+    with remembered() as interrupted, open_log(find(server, data).log) as log:
         info = log.admin().describe(topic)
         consumer = log.consumer(client_id="twinstack-tail")
         start = EARLIEST if from_beginning else LATEST
         consumer.assign({TopicPartition(topic, p): start for p in range(info.partitions)})
         printed, heard = 0, time.monotonic()
         try:
-            while n is None or printed < n:
+            while (n is None or printed < n) and not interrupted.is_set():
                 lines = _lines(consumer.poll(_POLL_S), as_json)
                 lines = lines if n is None else lines[: n - printed]
                 emit_lines(*lines) if lines else None
