@@ -1,4 +1,4 @@
-"""`twinstack export|import`: a store, or one system of it, as a file of JSON lines (docs/export.md)."""
+"""`twinstack export|import`: a store, or one system of it, as a file of JSON lines (docs/store.md)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What stands in an export, derived from the tables: sections in the order of their references, and who refers to whom.
 
-docs/export.md is the format's description; `FORMAT` counts its changes.
+docs/store.md is the format's description; `FORMAT` counts its changes.
 """
 
 from __future__ import annotations
